@@ -170,7 +170,7 @@ def _read(file: ListFile, options: ReadOptions, numbers: NumberSet, *, is_lenien
     beside = [
         (opened.kept.index(place), "" if opened.columns[place] == by_place(place) else r"\s")
         for place in (phone + 1 for phone in opened.phones)
-        if place in opened.kept and place not in opened.phones
+        if place in opened.kept
     ]
     with closing(opened):
         for task in opened.tasks():

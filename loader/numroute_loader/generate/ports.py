@@ -205,8 +205,8 @@ class Ports:
         rows["owner"] = np.repeat(owner, size)
         rows["donor"] = np.repeat(np.where(again, other, holder[event]), size)
         rows["corporate"] = np.repeat(size > 1, size)
-        for name, values in self._processes(owner, first_row + event, stream).items():
-            rows[name] = np.repeat(values, size)
+        time, npid = self._processes(owner, first_row + event, stream)
+        rows["time"], rows["npid"] = np.repeat(time, size), np.repeat(npid, size)
 
         # A return is a process of its own: from the recipient back to the range holder.
         begin, end = self._home_rows.searchsorted([first_row, first_row + len(row)])
@@ -214,8 +214,7 @@ class Ports:
         donor = recipient(back, stream.words(len(back)))
         rows["owner"][back], rows["donor"][back] = holder[back], donor
         rows["corporate"][back] = False
-        for name, values in self._processes(donor, first_row + back, stream).items():
-            rows[name][back] = values
+        rows["time"][back], rows["npid"][back] = self._processes(donor, first_row + back, stream)
         return rows
 
     def _events(self, row: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:
@@ -246,7 +245,7 @@ class Ports:
 
     def _processes(
         self, recipient: NDArray[np.int64], row: NDArray[np.int64], stream: Stream
-    ) -> dict[str, NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Draw the times of ports by their recipients, and number the processes.
 
         Their numbers have sixteen digits and ascend with the time.
@@ -260,8 +259,7 @@ class Ports:
         # An operator may begin in the dump's own year, before that year has a day.
         day = self._day_table[np.minimum(place, days - 1)]
         time = day * _SECONDS_PER_DAY + hour * 3600 + ((fraction * 3600) >> 20)
-        npid = NPID_FIRST + time * NPIDS_PER_SECOND + row % NPIDS_PER_SECOND
-        return {"time": time, "npid": npid}
+        return time, NPID_FIRST + time * NPIDS_PER_SECOND + row % NPIDS_PER_SECOND
 
 
 def _recipient_tables(market: Market, year: int) -> NDArray[np.int16]:
