@@ -145,11 +145,11 @@ def contradictions(
         names.setdefault(source.sha256, source.name)
     faults = []
     for file in files:
-        name, member = file.source.path.name, file.source.member or ""
+        name, member = file.source.path.name, Path(file.source.member or "").name
         kind = kind_of(file.source.kind)
         outer, inner = kind.stated(name), kind.stated(member)
         if outer and inner and outer != inner:
-            faults.append(f"{name} holds {Path(member).name}: the zip was renamed")
+            faults.append(f"{name} holds {member}: the zip was renamed")
         # An operator table or a plan is often the same for days. Two increments without rows are
         # alike, and neither is wrong.
         if file.source.rows and (file.ported is not None or file.increment is not None):

@@ -81,9 +81,16 @@ def test_by_the_name_within_a_zip(tmp_path):
     """A renamed zip is told and dated by the name of its member."""
     path = tmp_path / "download.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"Port_All_{DATED}.csv", ROWS["ru-bdpn/port-all"])
+        archive.writestr(f"dumps/Port_All_{DATED}.csv", ROWS["ru-bdpn/port-all"])
     assert recognise(path).name == "ru-bdpn/port-all"
     assert read(path).source.sequence == 1689
+
+
+def test_delivered_name_with_a_folder():
+    """A host's name that leads out of the folder is not a registry's: the copy would follow it."""
+    assert ru_bdpn.FEED.parse(f"Port_All_{DATED}.zip")
+    for folder in ("..", "../..", "/srv", "a"):
+        assert ru_bdpn.FEED.parse(f"{folder}/Port_All_{DATED}.zip") is None
 
 
 @pytest.mark.parametrize("named", NAMES)

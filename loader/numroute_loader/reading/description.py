@@ -72,9 +72,9 @@ class FileKind:
     def dated(self, name: str) -> tuple[datetime, int] | None:
         """Return the time (UTC) and the sequence that a name states, None where it states neither.
 
-        Raises ValueError when the time does not exist.
+        A name with a folder states neither. Raises ValueError when the time does not exist.
         """
-        match = self.file_name.fullmatch(Path(name).name)
+        match = self.file_name.fullmatch(name)
         stated = match.groupdict() if match else {}
         if "time" not in stated:
             return None

@@ -78,7 +78,7 @@ def built_in_limits(registries: Collection[str] = ()) -> str:
 def _dated(archive: Archive, kind: FileKind) -> tuple[datetime | None, int | None]:
     """Return what the file's own name states, or that of the zip's member."""
     try:
-        dated = [kind.dated(name) for name in (archive.path.name, archive.member or "")]
+        dated = [kind.dated(Path(name).name) for name in (archive.path, archive.member or "")]
     except ValueError:
         reason = "the file's name states a time that does not exist"
         raise InputError(archive.path, reason, hint=_RESTORE) from None
