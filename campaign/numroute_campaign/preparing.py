@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from numroute.errors import InputError, SettingError
+from numroute.errors import InputError
 from numroute_campaign.lists import Block
 from numroute_campaign.lists.cells import Phones, is_equal, read_phones, unpacked
 from numroute_campaign.lists.columns import by_place
-from numroute_campaign.lists.files import STDIN, Form, ListFile, ReadOptions, find_files
+from numroute_campaign.lists.files import Form, ListFile, ReadOptions, find_files
 from numroute_campaign.lists.opening import open_list
 from numroute_campaign.number_set import NumberSet
 from numroute_campaign.routers import DefaultCountry, Router
@@ -145,14 +145,9 @@ def read_suppressed(
     Without a column in the options every column with phone numbers counts. ``is_lenient``: ignore
     rows and cells that cannot be understood.
 
-    Raises SettingError if a list is standard input, from where the campaign list itself may come,
-    and InputError if one cannot be read or has no row, or a row or cell is not understood: people
-    who asked for no messages would get them.
+    Raises InputError if one cannot be read or has no row, or a row or cell is not understood:
+    people who asked for no messages would get them.
     """
-    if STDIN in lists:
-        raise SettingError(
-            "a do-not-send list cannot come from standard input", hint="Give it as a file"
-        )
     if not lists:
         return None
     numbers = NumberSet()

@@ -19,14 +19,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
-from numroute.errors import InputError
+from numroute.errors import InputError, SettingError
 from numroute.model import Status, mask_number
 from numroute.threads import in_order
 from numroute_campaign.handover import check_places, load_key, write_act
 from numroute_campaign.lists import Block, ListReader
-from numroute_campaign.lists.files import ReadOptions, find_files
+from numroute_campaign.lists.files import STDIN, ReadOptions, find_files
 from numroute_campaign.lists.opening import check_kept, check_pseudonymous, open_list
 from numroute_campaign.outputs import MAP, OutputError, Outputs, Rendered, Workspace
 from numroute_campaign.policy import BY_OPERATOR, Policy, rules_that_never_match
@@ -35,7 +36,15 @@ from numroute_campaign.prices import PriceList
 from numroute_campaign.routers import DefaultCountry, Router, SnapshotRouter
 from numroute_campaign.sorting import BY_POLICY, REJECTED, Decisions, Sorter
 from numroute_campaign.summary import Summary, report_html, summarise, write_pages
-from numroute_campaign.vocabulary import REJECTS_MAX, SEGMENTS_MAX, SEVERAL, Phrase, Reject
+from numroute_campaign.vocabulary import (
+    FORMS,
+    LANGUAGES,
+    REJECTS_MAX,
+    SEGMENTS_MAX,
+    SEVERAL,
+    Phrase,
+    Reject,
+)
 
 THREADS_MAX: Final = 8
 SAMPLE_ROWS: Final = 20
@@ -79,6 +88,17 @@ class Campaign:
     hand_over: HandOver | None = None
     language: str = "en"
     settings_files: tuple[tuple[str, Path], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise SettingError for an unknown word, or a do-not-send list from standard input."""
+        words = (("several", SEVERAL), ("form", FORMS), ("language", LANGUAGES))
+        for name, known in words:
+            if getattr(self, name) not in known:
+                raise SettingError(f"{name}: unknown word", hint=f"Give one of {', '.join(known)}")
+        if STDIN in self.suppress:
+            raise SettingError(
+                "a do-not-send list cannot come from standard input", hint="Give it as a file"
+            )
 
     @property
     def reading(self) -> ReadOptions:
@@ -308,30 +328,31 @@ def dry_run(campaign: Campaign, router: Router, rows: int = SAMPLE_ROWS) -> Samp
         found: list[SampleRow] = []
         for task in opened.tasks():
             prepared, _ = run.prepare(task)
-            found += _explained(run, prepared)
+            found += _explained(run, prepared, rows - len(found))
             if len(found) >= rows:
                 break
     return Sample(
         phone_column=opened.summary().phone_column,
         phone_column_why=opened.why,
-        rows=tuple(found[:rows]),
+        rows=tuple(found),
         warnings=tuple(run.warnings()),
     )
 
 
-def _explained(run: _Run, prepared: Prepared) -> list[SampleRow]:
-    """Return the block's rows, one by one in Python: a sample has a few thousand at most."""
+def _explained(run: _Run, prepared: Prepared, rows_max: int) -> list[SampleRow]:
+    """Return the block's first rows, one by one in Python: a sample has a few thousand at most."""
     first_id = run.sorter.counts.rows + 1
     done = run.sorter.sort(prepared)
-    kinds = dict(zip(done.rejected.tolist(), done.kind.tolist(), strict=True))
+    rejected = slice(np.searchsorted(done.rejected, first_id + rows_max))
+    kinds = dict(zip(done.rejected[rejected].tolist(), done.kind[rejected].tolist(), strict=True))
+    valid = slice(np.searchsorted(prepared.record, rows_max))
     rows = {
         row_id: SampleRow(row_id=row_id, status=Status.INVALID.name, reason=Reject(kind).name)
         for row_id, kind in kinds.items()
         if kind < BY_POLICY
     }
-    for record, number, code in zip(
-        prepared.record.tolist(), prepared.numbers.tolist(), prepared.code.tolist(), strict=True
-    ):
+    columns = (prepared.record, prepared.numbers, prepared.code)
+    for record, number, code in zip(*(each[valid].tolist() for each in columns), strict=True):
         row_id = record + first_id
         texts = run.decisions.texts[code]
         kind = kinds.get(row_id, BY_POLICY)

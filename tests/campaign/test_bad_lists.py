@@ -367,9 +367,9 @@ def test_other_line_ends(route, write, end: str) -> None:
 
 
 @pytest.mark.parametrize("way", [(), ("--dry-run",)])
-def test_a_suppression_list_from_standard_input(route, write, way: tuple[str, ...]) -> None:
-    """--suppress - is refused: the list itself may come from there."""
-    err = route(write(rows_of()), "--suppress", "-", *way, status=1).err
+def test_a_suppression_list_from_standard_input(route, way: tuple[str, ...]) -> None:
+    """--suppress - is refused before a list is opened: that one may come from there."""
+    err = route("missing.csv", "--suppress", "-", *way, status=1).err
     assert "a do-not-send list cannot come from standard input\n" in err
     assert "Give it as a file" in err
 

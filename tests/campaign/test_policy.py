@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -228,6 +229,8 @@ def test_dry_run_writes_nothing_and_explains(route, list_csv: Path, tmp_path: Pa
     assert "DUPLICATE" in done.result.out or "79" in done.result.out
     assert "rule 'b' can never match" in done.err
     assert not __import__("re").search(r"\b79\d{9}\b", done.result.out)
+    sample = route(list_csv, "--dry-run", "--sample", 30, "--json", out="dry").result.out
+    assert [json.loads(line)["row_id"] for line in sample.splitlines()] == [*range(1, 31)]
 
 
 def test_policy_of_a_run(route, list_csv: Path, tmp_path: Path) -> None:

@@ -736,6 +736,13 @@ def test_a_nested_column_is_kept_as_json(router, tmp_path: Path, form: str) -> N
         assert sheet.to_python()[1][-1] == '["a", "b"]'
 
 
+@pytest.mark.parametrize("option", ["several", "form", "language"])
+def test_an_unknown_word_is_refused(option: str) -> None:
+    """A word misspelt by a program is not taken for a default."""
+    with pytest.raises(SettingError, match=f"{option}: unknown word"):
+        Campaign(lists=("x",), out=Path("out"), options=ReadOptions(), **{option: "frist"})
+
+
 def test_fractions_are_refused(tmp_path: Path) -> None:
     """A float column with a value that is not whole is no phone column."""
     values = pa.array([*map(float, NUMBERS[:4]), 79161234505.5])
