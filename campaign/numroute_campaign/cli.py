@@ -12,10 +12,8 @@ from typing import Any, Final
 
 import click
 
-from numroute.cli.console import print_json, print_table
-from numroute.cli.lookup import source_options
 from numroute.cli.options import FILE, FOLDER, Command, json_option, region_option
-from numroute.client import Client
+from numroute.cli.service import Connect, source_options
 from numroute_campaign.vocabulary import (
     CATEGORIES,
     FORMS,
@@ -123,7 +121,7 @@ def _read_options(prefix: str, what: str) -> Callable[[Command], Command]:
 def route(
     lists: tuple[str, ...],
     out: Path | None,
-    source: Path | Client,
+    source: Path | Connect,
     **options: Any,  # noqa: ANN401 - click hands the other options over by name
 ) -> int:
     """Make a LIST of people's numbers into files ready to send, one per operator or route.
@@ -161,7 +159,8 @@ def rejoin(
     The REPORT is CSV, a spreadsheet, Parquet or Arrow. The output has all its columns and, last,
     the number; empty where the map does not have the pseudonym.
     """
-    from numroute_campaign import handover  # noqa: PLC0415 - slow to import
+    from numroute.cli.console import print_json  # noqa: PLC0415 - slow to import
+    from numroute_campaign import handover  # noqa: PLC0415 - likewise
 
     rows, unknown = handover.rejoin(report, map_path, out, column=column, encoding=encoding)
     if as_json:
@@ -184,7 +183,8 @@ def check_handover(folder: Path, region: str | None, as_json: bool) -> int:
     the names of columns and in cells. Exit status 1 when something was found, or a file could not
     be read.
     """
-    from numroute_campaign import personal_data  # noqa: PLC0415 - slow to import
+    from numroute.cli.console import print_json, print_table  # noqa: PLC0415 - slow to import
+    from numroute_campaign import personal_data  # noqa: PLC0415 - likewise
 
     check = personal_data.check_handover(folder, region or None)
     if as_json:

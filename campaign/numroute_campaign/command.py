@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from numroute.cli.console import Bars, print_json, print_table
-from numroute.client import Client
+from numroute.cli.service import Connect
 from numroute.index import SnapshotStore
 from numroute_campaign.lists.files import ReadOptions
 from numroute_campaign.policy import BY_OPERATOR, read_policy
@@ -27,7 +27,7 @@ _FILES_SHOWN: Final = 3
 def route_lists(
     lists: tuple[str, ...],
     out: Path | None,
-    source: Path | Client,
+    source: Path | Connect,
     options: dict[str, Any],
 ) -> int:
     """Route the lists and print the summary, or explain the first rows; return the exit status.
@@ -112,12 +112,12 @@ def _reading(prefix: str, given: dict[str, Any], **more: Any) -> ReadOptions:  #
 
 
 @contextlib.contextmanager
-def _router(source: Path | Client) -> Iterator[Router]:
+def _router(source: Path | Connect) -> Iterator[Router]:
     if isinstance(source, Path):
         with SnapshotStore(source).open() as snapshot:
             yield SnapshotRouter(snapshot)
     else:
-        with source as client:
+        with source() as client:
             yield ServiceRouter(client)
 
 

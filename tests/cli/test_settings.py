@@ -189,6 +189,13 @@ def test_what_does_not_fit_is_refused(store: Path, words: list[str], text: str) 
     assert (done.status, text in done.err) == (2, True), done.err
 
 
+def test_a_wrong_command_line_is_refused_before_files_are_read() -> None:
+    """The client's token is only of interest when there is something to ask."""
+    service = ("--target", "127.0.0.1:1", "--token-file", "none")
+    assert command("numroute", "lookup", *service, "--json", "--csv", "+79000000012").status == 2
+    assert command("numroute", "lookup", *service, "+79000000012").status == 1
+
+
 @pytest.mark.parametrize("option", ["--interval", "--settle"])
 def test_a_duration_of_the_loader_is_a_number(store: Path, tmp_path: Path, option: str) -> None:
     """Nan passes every comparison."""

@@ -22,7 +22,6 @@ from numroute.index.compare import Comparison, Kind, changed_numbers, compare
 from numroute_loader.cli.options import reason_option, retention_options, user_name
 from numroute_loader.differences import range_holders
 from numroute_loader.gate.findings import Outcome, named
-from numroute_loader.overrides import read_overrides
 from numroute_loader.pipeline import RANGE_HOLDERS
 
 OPERATORS_SHOWN_MAX = 4
@@ -332,6 +331,8 @@ def apply(
     range), expires, mcc, mnc, routing_number and region. Numbers are whole international numbers.
     Of several overrides that hold a number the narrowest decides.
     """
+    from numroute_loader.overrides import read_overrides  # noqa: PLC0415 - phonenumbers
+
     opened = SnapshotStore(store, retention=retention)
     snapshot = None
     with nullcontext() if dry_run else writing(opened) as writer:

@@ -61,8 +61,8 @@ class Csv:
     no_number = b""
     no_time = b""
     time_form = "%s+00:00"
-    is_plain = re.compile(rb"\+?[0-9\-.() ]*").fullmatch
-    """Whether a text needs no escaping."""
+    is_plain = re.compile(rb"\+?[0-9\-.() ]*(?:\xff\+?[0-9\-.() ]*)*").fullmatch
+    """Whether a text needs no escaping; likewise several texts, joined by the byte FF."""
     text = staticmethod(_cells)
 
     @functools.cache  # noqa: B019 - one form lives as long as the command
@@ -88,7 +88,7 @@ class Json:
     no_number = b"0"
     no_time = b"null"
     time_form = '"%s+00:00"'
-    is_plain = re.compile(rb'[^\x00-\x1f"\\\x80-\xff]*').fullmatch
+    is_plain = re.compile(rb'[^\x00-\x1f"\\\x80-\xfe]*').fullmatch
 
     def text(self, text: str) -> bytes:
         """Return a text without its quotes."""
@@ -135,7 +135,7 @@ def lines(
     holder_texts = [form.holder(each, answer.snapshot) for each in answer.range_holders]
     pieces = (
         [form.before_text] * len(texts),
-        [text if form.is_plain(text) else form.text(text.decode()) for text in texts],
+        _texts(texts, form),
         [form.before_number] * len(texts),
         [b"%d" % number if number else form.no_number for number in numbers.tolist()],
         map(route_texts.__getitem__, routes),
@@ -146,6 +146,13 @@ def lines(
     for i, column in enumerate(pieces):
         line_pieces[i :: len(pieces)] = column
     return b"".join(line_pieces)
+
+
+def _texts(texts: Sequence[bytes], form: Csv | Json) -> Sequence[bytes]:
+    """Return the texts, escaped where necessary; few are, so all are judged at once first."""
+    if form.is_plain(b"\xff".join(texts)):  # a byte that UTF-8 never holds
+        return texts
+    return [text if form.is_plain(text) else form.text(text.decode()) for text in texts]
 
 
 def route_cells(route: Route) -> tuple[str, ...]:

@@ -11,24 +11,14 @@ from typing import Any, cast
 
 import click
 import numpy as np
-from click.core import ParameterSource
 
 from numroute.cli import console
 from numroute.cli.encoding import Csv, Json, lines
-from numroute.cli.options import (
-    FILE,
-    as_of_option,
-    gathered,
-    json_option,
-    optional_store_option,
-    region_option,
-    setting,
-)
-from numroute.client import Client, Security
+from numroute.cli.options import as_of_option, json_option, region_option
+from numroute.cli.service import Connect, source_options
+from numroute.client import Client
 from numroute.client.messages import BulkAnswer
 from numroute.e164.rows import parse_rows
-from numroute.errors import SettingError
-from numroute.files import read_setting_file
 from numroute.local import LocalClient, open_store
 from numroute.model import Answer, InvalidReason, Layer, Operator, Route, Status
 
@@ -40,53 +30,6 @@ _BLOCK_TEXTS = 16_384
 _HEADINGS = ("number", "status", "operator", "MCC-MNC", "region", "range holder")
 
 
-def _one_of(*, store: Path | None, target: str | None, **security: Any) -> Path | Client:  # noqa: ANN401 - as Security takes them
-    """Return the store, or a client of the service; a flag wins over the environment."""
-    context = click.get_current_context()
-
-    def by_flag(name: str) -> bool:
-        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-    if store is not None and target is not None and by_flag("store") == by_flag("target"):
-        raise click.UsageError(
-            "both a store and a service are given: give --store or --target, not both"
-        )
-    if target is not None and (store is None or by_flag("target")):
-        client = Client(target, security=Security(**security))
-        token_file = security["token_file"]
-        if token_file is not None and token_file.is_file():
-            try:
-                read_setting_file(token_file, "the token", private=True)
-            except SettingError as error:
-                # Not refused: orchestrators mount secrets with mode 0644 by default.
-                click.echo(f"warning: {error}", err=True)
-        return client
-    if store is None:
-        raise click.UsageError("there is nothing to ask: give --store DIR or --target HOST:PORT")
-    for name in filter(by_flag, security):
-        flag = name.replace("_", "-")
-        raise click.UsageError(f"--{flag} is for a service, which --store does not ask")
-    return store
-
-
-source_options = gathered(
-    "source",
-    _one_of,
-    optional_store_option,
-    setting("--target", "Ask this service instead of a store.", metavar="HOST:PORT"),
-    setting("--tls", "Use TLS; without --ca trust the system's authorities.", is_flag=True),
-    setting(
-        "--ca",
-        "PEM file of the authority that issued the service's certificate; use TLS.",
-        type=FILE,
-    ),
-    setting("--cert", "PEM file of this client's certificate, for mutual TLS.", type=FILE),
-    setting("--key", "PEM file of its private key.", type=FILE),
-    setting("--token-file", "File of this client's token.", type=FILE),
-)
-"""What to ask, as one argument ``source``: a store's path, or a client that the command closes."""
-
-
 @click.command()
 @click.argument("numbers", nargs=-1, required=True)
 @source_options
@@ -96,7 +39,7 @@ source_options = gathered(
 @click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table, as with -.")
 def lookup(
     numbers: tuple[str, ...],
-    source: Path | Client,
+    source: Path | Connect,
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
@@ -182,12 +125,12 @@ def _texts(data: bytes) -> Iterator[list[bytes]]:
 
 
 def _asking(
-    source: Path | Client, as_of: datetime | None
+    source: Path | Connect, as_of: datetime | None
 ) -> tuple[Client | LocalClient, dict[str, Any]]:
     """Return a client of the service or of the store, and what its questions say about the time."""
     if isinstance(source, Path):
         return open_store(source, as_of=as_of), {}
-    return source, {"as_of": as_of} if as_of else {}
+    return source(), {"as_of": as_of} if as_of else {}
 
 
 def _columns(answers: Sequence[Answer]) -> BulkAnswer:
@@ -212,7 +155,7 @@ def _columns(answers: Sequence[Answer]) -> BulkAnswer:
 @json_option
 def explain(
     number: str,
-    source: Path | Client,
+    source: Path | Connect,
     region: str | None,
     as_of: datetime | None,
     as_json: bool,
