@@ -307,6 +307,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
 """What becomes of a field's content that is no number or text."""
 
 
+@functools.lru_cache
 def _head(field_number: int, length: int) -> bytes:
     """Return the tag and the length that stand before a length-delimited field's bytes."""
     return _varint(field_number << 3 | _LENGTH_DELIMITED) + _varint(length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue as queues
 import threading
 from concurrent.futures import CancelledError
+from unittest.mock import Mock
 
 import grpc
 import numpy as np
@@ -146,6 +147,18 @@ def test_room_comes_back(queue) -> None:
     batches.submit("a", NUMBERS_UNDER_WAY_MAX, lambda: None).result()
     with pytest.raises(CancelledError):
         given_up.result()
+
+
+def test_a_batch_without_a_thread_costs_nothing(monkeypatch) -> None:
+    """Where the system starts no thread, nothing is counted; later batches are looked up."""
+    batches, admitted = Batches(1), []
+    with monkeypatch.context() as system:
+        system.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("no thread")))
+        with pytest.raises(RuntimeError, match="no thread"):
+            batches.submit("a", 10, lambda: None, admitted.append)
+    assert admitted == []
+    assert batches.submit("a", NUMBERS_UNDER_WAY_MAX, lambda: "answer").result() == "answer"
+    batches.close()
 
 
 def test_a_batch_given_up_is_not_looked_up(queue) -> None:

@@ -74,10 +74,10 @@ class Batches:
                     retry_after_seconds=max(RETRY_SECONDS_MIN, total / NUMBERS_PER_SECOND),
                     hint="Ask again later, or have fewer batches under way",
                 )
-            # Only now: what finds no room counts against no quota.
-            admit(numbers)
-            # This first: it fails where the system starts no thread.
+            # A turn too many does no harm; this fails where the system starts no thread.
             self._threads.submit(self._work)
+            # Only now: what is not looked up counts against no quota.
+            admit(numbers)
             self._under_way[client] += numbers
             self._given[client] = max(self._now, self._given.get(client, 0))
             queue = self._waiting.setdefault(client, deque())
