@@ -18,6 +18,7 @@ import click
 import yaml
 
 from numroute.cli import numroute
+from numroute.errors import SnapshotCorruptError
 from numroute.server.metrics import METRICS, Counter, Distribution, Metric
 from numroute_loader.cli import numroute_load
 from numroute_loader.reading.record_files import REMEDY
@@ -263,7 +264,7 @@ def alerts() -> str:
 def row_faults() -> Iterator[Message]:
     """Yield what the loader says of a row that it cannot use.
 
-    Its texts are the ``reason`` of a check, often made by a function named for a fault.
+    Its texts are those of a ``Check``, or what a function named for a fault returns.
     """
     for path in sorted((ROOT / "loader" / "numroute_loader" / "reading").glob("*.py")):
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -275,9 +276,7 @@ def row_faults() -> Iterator[Message]:
                 match node:
                     case ast.Return(value=ast.expr() as text) if function.name.endswith("_fault"):
                         texts = texts_of(text, names)
-                    case ast.keyword(arg="reason", value=ast.Lambda(body=text)):
-                        texts = texts_of(text, names)
-                    case ast.keyword(arg="reason", value=text):
+                    case ast.Call(func=ast.Name(id="Check"), args=[_, text]):
                         texts = texts_of(text, names)
                 for text in texts:
                     yield Message("InputError", f"FILE:LINE: {template(text)}", REMEDY)
@@ -293,6 +292,8 @@ def error_messages(node: ast.Call, names: dict[str, list[ast.expr]]) -> list[Mes
         return []
     texts = [text for arg in node.args for text in texts_of(arg, names)]
     hint = next((each.value for each in node.keywords if each.arg == "hint"), None)
+    if kind == SnapshotCorruptError.__name__:
+        hint = ast.Constant(SnapshotCorruptError("", "").hint)
     hints = [] if hint is None else texts_of(hint, names) or [hint]
     if len(hints) != len(texts):
         hints = hints[:1] * len(texts)
