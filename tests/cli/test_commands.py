@@ -281,6 +281,8 @@ def test_check_builds_nothing(tmp_path: Path) -> None:
     document = json.loads(result.out)
     assert document["passed"] is True
     assert document["report"]["ported"] == 3
+    fields = ["path", "registry", "kind", "sequence", "as_of", "rows", "sha256", "covers"]
+    assert list(document["files"][0]) == fields
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -24,8 +24,8 @@ from numroute_loader.inputs import input_files
 from numroute_loader.pipeline import Checked
 from numroute_loader.registries import built_in_limits
 
-_UNPRINTED = ("name", "layer", "member")
-"""Fields of a file that ``--json`` leaves out: its path and its kind say enough."""
+_PRINTED = ("path", "registry", "kind", "sequence", "as_of", "rows", "sha256", "covers")
+"""The fields of a file that ``--json`` has, in this order."""
 
 _files_argument = click.argument(
     "files", nargs=-1, metavar="FILE...", type=click.Path(path_type=Path)
@@ -193,11 +193,7 @@ def _document(checked: Checked) -> dict[str, Any]:
         "base": {"id": checked.base_id or None},
         "as_of": checked.as_of,
         "files": [
-            {
-                name: value
-                for name, value in console.plain(file.source).items()
-                if name not in _UNPRINTED
-            }
+            {name: console.plain(getattr(file.source, name)) for name in _PRINTED}
             for file in checked.files
         ],
         "rows": _rows(checked),
