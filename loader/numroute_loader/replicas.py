@@ -15,12 +15,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -63,6 +63,10 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
     as_of: str
 
+    def __post_init__(self) -> None:
+        if datetime.fromisoformat(self.as_of).tzinfo is None:
+            raise ValueError("as_of has no time zone")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
@@ -87,9 +91,8 @@ class Remote:
         except ModuleNotFoundError:
             command = how_to_install("replicas")
             raise SettingError("fsspec is not installed", hint=f"Run {command}") from None
-        password = urlsplit(url).password
-        shown = url if password is None else url.replace(f":{password}@", "@", 1)
-        self.url = shown.rstrip("/")
+        # Without a password.
+        self.url = re.sub(r"(//[^/?#:@]*):[^/?#]*@", r"\1@", url).rstrip("/")
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
@@ -156,7 +159,7 @@ class Remote:
         final = f"{self._root}/{name}"
         path = final + UNFINISHED if self.renames else final
         with self._wrapped(f"{name} cannot be written"):
-            self._fs.makedirs(final.rpartition("/")[0], exist_ok=True)
+            self._fs.makedirs(f"{self._root}/{SNAPSHOTS}", exist_ok=True)
             with self._fs.open(path, "ab" if offset else "wb") as file:
                 yield file
             if self.renames:

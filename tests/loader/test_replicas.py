@@ -264,16 +264,32 @@ def test_a_file_under_another_id_is_refused(origin: Path, folder: Path, tmp_path
     assert SnapshotStore(tmp_path / "replica").ids() == []
 
 
-def test_an_unknown_driver_is_named(origin: Path) -> None:
-    """A URL that fsspec does not know is a setting that is wrong."""
-    result = push(origin, "nonsense://x/y")
+@pytest.mark.parametrize("time", ["yesterday", "2026-08-23T00:00:00"])
+def test_a_pointer_with_a_wrong_time_changes_nothing(
+    origin: Path, folder: Path, tmp_path: Path, time: str
+) -> None:
+    """It is refused before anything is fetched."""
+    push(origin, folder)
+    document = json.loads((folder / "current.json").read_text()) | {"as_of": time}
+    (folder / "current.json").write_text(json.dumps(document))
+    result = pull(tmp_path / "replica", folder)
     assert result.status == 1
-    assert "nonsense" in result.err
+    assert "it is not the pointer of a snapshot" in result.err
+    assert SnapshotStore(tmp_path / "replica").ids() == []
+
+
+@pytest.mark.parametrize("url", ["nonsense://x/y", "sftp://["])
+def test_a_url_without_a_driver_is_named(origin: Path, url: str) -> None:
+    """A URL that fsspec does not know, or that is none, is a setting that is wrong."""
+    result = push(origin, url)
+    assert result.status == 1
+    assert url in result.err
 
 
 def test_a_password_in_a_url_is_not_repeated() -> None:
     """Messages name the URL without what is secret in it."""
     assert Remote("memory://u:hunter2@h/p/").url == "memory://u@h/p"
+    assert Remote("simplecache::memory://u:hunter@2@h/p").url == "simplecache::memory://u@h/p"
 
 
 @pytest.mark.parametrize("which", ["push", "pull"])
