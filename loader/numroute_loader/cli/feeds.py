@@ -27,11 +27,15 @@ from numroute.index import Retention, SnapshotStore
 from numroute.logs import make_logger
 from numroute_loader import replicas
 from numroute_loader.cli.options import approval_options, retention_options, user_name
-from numroute_loader.feeds import watcher
 from numroute_loader.feeds.loop import feeding
-from numroute_loader.feeds.sources import TIMEOUT_SECONDS, Inbox, Source
-from numroute_loader.feeds.watcher import Watcher
-from numroute_loader.registries import FEEDS
+from numroute_loader.feeds.sources import (
+    INTERVAL_SECONDS,
+    SETTLE_SECONDS,
+    TIMEOUT_SECONDS,
+    Inbox,
+    Source,
+)
+from numroute_loader.reading.description import FeedLayout
 from numroute_loader.replicas import Follower, Remote, Transfer
 
 TIMEOUT_SECONDS_MAX = 3600.0
@@ -40,15 +44,19 @@ TIMEOUT_SECONDS_MAX = 3600.0
 PASSWORD_VARIABLE = "NUMROUTE_SFTP_PASSWORD"  # noqa: S105 - a name, not a password
 PASSPHRASE_VARIABLE = "NUMROUTE_SFTP_PASSPHRASE"  # noqa: S105 - likewise
 
-_LAYOUT = next(iter(FEEDS.values()))
-"""How the registry delivers its files: there is one so far."""
-
 
 def _check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
     """Refuse an empty URL, which an unset variable gives: it would be the current folder."""
     if url is not None and not url.strip():
         raise click.BadParameter("the URL is empty")
     return url
+
+
+def _layout() -> FeedLayout:
+    """Return how the registry delivers its files: there is one so far."""
+    from numroute_loader.registries import FEEDS  # noqa: PLC0415 - slow, and replicas need none
+
+    return next(iter(FEEDS.values()))
 
 
 def _source(
@@ -60,7 +68,7 @@ def _source(
 ) -> Source:
     """Return the inbox or the SFTP host, with its secrets from the environment."""
     if inbox is not None and sftp is None:
-        return Inbox(inbox, folders or _LAYOUT.folders)
+        return Inbox(inbox, folders or _layout().folders)
     if inbox is not None or sftp is None:
         raise click.UsageError("give either --inbox DIR or --sftp URL to watch")
     try:
@@ -70,8 +78,8 @@ def _source(
         raise SettingError(f"{error.name} is not installed", hint=f"Run {command}") from None
     return SftpSource(
         url=sftp,
-        root=_LAYOUT.root,
-        folders=folders or _LAYOUT.folders,
+        root=_layout().root,
+        folders=folders or _layout().folders,
         password=os.environ.get(PASSWORD_VARIABLE) or None,
         passphrase=os.environ.get(PASSPHRASE_VARIABLE) or None,
         **connection,
@@ -127,10 +135,10 @@ def _source(
     ),
 )
 @click.option("--once", is_flag=True, help="Do what there is to do and exit: for cron and timers.")
-@seconds("--interval", watcher.INTERVAL_SECONDS, "How often to look for new files.")
+@seconds("--interval", INTERVAL_SECONDS, "How often to look for new files.")
 @seconds(
     "--settle",
-    watcher.SETTLE_SECONDS,
+    SETTLE_SECONDS,
     "Take a file once its size and time have not changed for this long.",
     zero=True,
 )
@@ -164,6 +172,8 @@ def watch(
     is missing or wrong. `numroute info` shows its state. SIGTERM or Ctrl-C stops at once; the next
     start continues where this one stopped.
     """
+    from numroute_loader.feeds.watcher import Watcher  # noqa: PLC0415 - likewise
+
     opened = SnapshotStore(store, create=True, retention=retention)
     remote = None if push is None else Remote(push)
     with feeding(store):
@@ -171,7 +181,7 @@ def watch(
             opened,
             make_logger(),
             source=source,
-            layout=_LAYOUT,
+            layout=_layout(),
             asked_by=f"{user_name()} (watch)",
             push=None if remote is None else lambda: replicas.push(opened, remote).pointer.snapshot,
             **options,

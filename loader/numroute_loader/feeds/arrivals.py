@@ -23,7 +23,7 @@ from numroute.feed import Waiting
 from numroute.files import flush
 from numroute_loader.feeds.loop import Health, now
 from numroute_loader.feeds.order import Deliveries, Seen
-from numroute_loader.feeds.sources import PIECE_BYTES, RemoteFile, Source
+from numroute_loader.feeds.sources import PIECE_BYTES, ChangedError, RemoteFile, Source
 from numroute_loader.reading.description import DeliveredFile, FeedLayout
 from numroute_loader.registries import open_file
 
@@ -186,6 +186,9 @@ class Arrivals:
         except InputError as error:
             self.put_aside(path, file.identity, error.reason)
             return
+        except ChangedError:
+            path.unlink()
+            raise
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 path.unlink(missing_ok=True)

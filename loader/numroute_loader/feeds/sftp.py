@@ -18,7 +18,7 @@ import asyncssh
 
 from numroute.errors import FeedError, HostKeyError, InputError, LoginRefusedError, SettingError
 from numroute.files import read_setting_file
-from numroute_loader.feeds.sources import PIECE_BYTES, RemoteFile
+from numroute_loader.feeds.sources import PIECE_BYTES, ChangedError, RemoteFile
 
 _CLOSED = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPPermissionDenied)
 """The answers of a host about a folder that is missing, or not part of the contract."""
@@ -140,7 +140,7 @@ class SftpSource:
                 raise InputError(file.path, reason, hint="Ask the registry") from None
         if _size_and_time(after) != (file.size, file.mtime_ns):
             changed = f"{self.name}: {file.path}: it changed while it was fetched"
-            raise FeedError(changed, hint="It will be tried again")
+            raise ChangedError(changed, hint="It will be tried again")
 
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -160,7 +160,15 @@ class SftpSource:
 
     def _run(self, step: Awaitable[_Result]) -> _Result:
         """Return the result of a step, within the time that the host has for it."""
-        return self._runner.run(asyncio.wait_for(step, self.timeout_seconds))
+
+        async def within() -> _Result:
+            # A step that is cancelled closes what it opened, which a dead host does not answer
+            # either: the step is left to end, with whatever error, with the connection.
+            task = asyncio.ensure_future(step)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            return await asyncio.wait_for(asyncio.shield(task), self.timeout_seconds)
+
+        return self._runner.run(within())
 
     def _connect(self) -> asyncssh.SSHClientConnection:
         """Connect and log in."""

@@ -15,8 +15,14 @@ from numroute.errors import FeedError, InputError
 PIECE_BYTES = 1 << 20
 """How much of a file is read at a time."""
 
+INTERVAL_SECONDS = 60.0
+"""How often a source is listed by default. Files come every two hours."""
+
+SETTLE_SECONDS = 5.0
+"""How long size and time of a file must stay the same before it is taken to be whole."""
+
 TIMEOUT_SECONDS = 30.0
-"""The default limit of connecting, logging in and each later step."""
+"""The default limit of connecting and logging in, and of each later step."""
 
 
 class RemoteFile(NamedTuple):
@@ -33,6 +39,10 @@ class RemoteFile(NamedTuple):
         return f"{self.size}-{self.mtime_ns}"
 
 
+class ChangedError(FeedError):
+    """A file changed while it was fetched: what came of it is of no use."""
+
+
 class Source(Protocol):
     """A place where files are delivered; ``name`` is fit for logs and holds no secret."""
 
@@ -47,8 +57,8 @@ class Source(Protocol):
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
         """Yield a file's content from an offset, piece by piece.
 
-        Raises InputError when only this file is unavailable, FeedError when the source fails or the
-        file changed on the way.
+        Raises InputError when only this file is unavailable, ChangedError when it changed on the
+        way, FeedError when the source fails.
         """
 
 
@@ -101,4 +111,4 @@ class Inbox:
             raise InputError(file.path, reason, hint="Check its owner and permissions") from None
         if (after.st_size, after.st_mtime_ns) != (file.size, file.mtime_ns):
             changed = f"{file.path}: it changed while it was copied"
-            raise FeedError(changed, hint="It will be tried again")
+            raise ChangedError(changed, hint="It will be tried again")

@@ -27,12 +27,6 @@ from numroute_loader.inputs import input_files
 from numroute_loader.pipeline import Checked
 from numroute_loader.reading.description import DeliveredFile, FeedLayout, Role
 
-INTERVAL_SECONDS = 60.0
-"""How often the source is listed by default. Files come every two hours."""
-
-SETTLE_SECONDS = 5.0
-"""How long size and time of a file must stay the same before it is taken to be whole."""
-
 PATIENCE = timedelta(minutes=90)
 """How long the windows of a new day wait for the rest of a full dump that has come in part."""
 

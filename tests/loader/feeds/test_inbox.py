@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import zipfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from numroute.errors import InputError
 from numroute.feed import read_feed_state
 from numroute.index import SnapshotStore, writing
 from numroute_loader import pipeline
+from numroute_loader.feeds.sources import Inbox, RemoteFile
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
 
@@ -316,10 +318,26 @@ def test_a_copy_goes_on_where_it_broke_off(store: Path, inbox: Path) -> None:
     assert len(run.events("snapshot published")) == 1
 
 
+def test_what_came_of_a_file_that_changed_is_not_continued(
+    store: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold bytes of both files, and a later one may have the size and time of the first."""
+    read = Inbox.read
+
+    def change_and_read(self: Inbox, file: RemoteFile, offset: int) -> Iterator[bytes]:
+        os.utime(file.path)
+        return read(self, file, offset)
+
+    put(inbox, day_of())
+    monkeypatch.setattr(Inbox, "read", change_and_read)
+    run = watch_once(store, "--inbox", inbox)
+    assert run.status == 1
+    assert "it changed while it was copied" in run.text
+    assert not any(path.is_file() for path in (store / "spool").rglob("*"))
+
+
 def test_a_named_pipe_in_place_of_a_listed_file_does_not_block(inbox: Path) -> None:
     """Swapped after the listing, it is refused at once and the others are fetched."""
-    from numroute_loader.feeds.sources import Inbox
-
     source = Inbox(inbox, ())
     path = put(inbox, day_of(types=("Port_All",)), flat=True)[0]
     (listed,) = source.listing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -174,6 +175,21 @@ def test_a_host_that_does_not_answer_is_left(
     assert "no answer in 0.2 s" in run.state.error.message
     sftp.hang_after_bytes = None
     assert watch_once(store, *login).status == 0
+
+
+def test_a_host_that_dies_in_a_listing_is_left(
+    store: Path, delivered: Path, sftp: SftpServer, login
+) -> None:
+    """It is not asked to close the folder: it would not answer that either."""
+    left = threading.Event()
+    answered: list[bool] = []
+    sftp.before_listing = lambda _folder: answered.append(not left.wait(20))
+    run = watch_once(store, *login, "--timeout", 1)
+    left.set()
+    assert run.state is not None
+    assert run.state.error is not None
+    assert "no answer in 1 s" in run.state.error.message
+    assert True not in answered
 
 
 def test_a_host_that_is_away_comes_back(
