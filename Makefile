@@ -68,7 +68,7 @@ lint: venv  ## ruff, the import contracts, the wire contract
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against protos/released.binpb
 
-CLIENT := $(addprefix service/numroute/,client __init__.py certificates.py entry.py errors.py model.py wire.py)
+CLIENT := $(addprefix service/numroute/,client __init__.py certificates.py entry.py errors.py files.py model.py wire.py)
 
 types: venv  ## mypy, strict; the client also for Python 3.10
 	$(BIN)/mypy

@@ -11,6 +11,7 @@ import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -160,7 +161,7 @@ class Question(Generic[ItemsT, AnswerT]):
 
     def whole_answer(self, response: bytes) -> AnswerT:
         """Return the answer to a question of one chunk."""
-        return self._decode(response, len(self._items))[1]
+        return self._join([self._decode(response, len(self._items))[1]])
 
     def refuse(self, chunk: int, error: ServiceError) -> None:
         """Take the error with which a chunk's request ended; raise it if that is the end."""
@@ -265,7 +266,9 @@ class Watch:
 
 
 def _joined(parts: Sequence[BulkAnswer]) -> BulkAnswer:
-    """Return the answers to the chunks of a batch as one."""
+    """Return the answers to the chunks of a batch as one, which keeps no response alive."""
+    if len(parts) == 1:
+        return replace(parts[0], route_index=parts[0].route_index.copy())
     route_index, routes = _merge([(part.route_index, part.routes) for part in parts])
     columns = [
         (part.range_holder_index, part.range_holders)
@@ -285,16 +288,18 @@ def _joined(parts: Sequence[BulkAnswer]) -> BulkAnswer:
 
 
 def _merge(
-    columns: Iterable[tuple[NDArray[np.uint32], Sequence[ValueT]]],
+    columns: Sequence[tuple[NDArray[np.uint32], Sequence[ValueT]]],
 ) -> tuple[NDArray[np.uint32], tuple[ValueT, ...]]:
     """Join columns of indexes, each into its own distinct values, into one such column."""
     places: dict[ValueT, int] = {}
     known: dict[int, int] = {}  # by identity: to hash a route takes ten times as long
-    joined = []
+    joined = np.empty(sum(len(indexes) for indexes, _ in columns), np.uint32)
+    end = 0
     for indexes, values in columns:
         for value in values:
             if id(value) not in known:
                 known[id(value)] = places.setdefault(value, len(places))
         remap = np.fromiter(map(known.__getitem__, map(id, values)), np.uint32, len(values))
-        joined.append(remap.take(indexes, mode="clip"))
-    return np.concatenate(joined), tuple(places)
+        begin, end = end, end + len(indexes)
+        remap.take(indexes, mode="clip", out=joined[begin:end])
+    return joined, tuple(places)

@@ -103,7 +103,10 @@ def _decoding() -> Iterator[None]:
 def bulk_response(
     data: bytes, count: int, /, *, with_range_holder: bool, with_ported_at: bool
 ) -> tuple[SnapshotRef, BulkAnswer]:
-    """Return the snapshot and the answer of a ``BulkLookupResponse`` to ``count`` numbers."""
+    """Return the snapshot and the answer of a ``BulkLookupResponse`` to ``count`` numbers.
+
+    ``route_index`` may be a view of the response.
+    """
     indexes, begin = wire.leading_column(data, _ROUTE_INDEXES, wire.FIXED32)
     columns = _BulkColumns.FromString(data[begin:])
     if columns.route_indexes:
@@ -120,8 +123,7 @@ def bulk_response(
             raise not_understood("an index in it points to nothing")
     ref = _snapshot_ref(columns.snapshot)
     return ref, BulkAnswer(
-        # A copy, for these are a view of the response.
-        route_index=indexes.astype(np.uint32),
+        route_index=indexes.astype(np.uint32, copy=False),
         routes=tuple(map(route, columns.routes)),
         snapshot=ref,
         ported_at=ported_at if with_ported_at else None,

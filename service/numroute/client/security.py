@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,12 +105,13 @@ def _token_in(path: Path) -> Callable[[], Metadata]:
     def read() -> Metadata:
         return _header(read_setting_file(path, "the token").decode("ascii", "replace"), str(path))
 
-    file = Watched([path], read)
+    file, lock = Watched([path], read), threading.Lock()
 
     def metadata() -> Metadata:
         # While it cannot be read it is being replaced, or was removed by mistake: the last token
         # may still be good.
-        file.poll(lambda _: None)
+        with lock:  # or a thread that read the file earlier could put an old token back
+            file.poll(lambda _: None)
         return file.content
 
     return metadata
