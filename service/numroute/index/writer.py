@@ -352,7 +352,8 @@ def _laid_out(
     """Return the heap and the entries with what :func:`encode` made of changed entries."""
     entries = tables.entries
     mixed = entries >> _ROW_SHIFT == layout.MIXED
-    filled = np.flatnonzero(mixed | (entries & _CELLS != 0))
+    cells = entries & _CELLS
+    filled = np.flatnonzero(mixed | (cells != 0))
     edges = np.append(
         _places(entries[filled]) - layout.STRIP_WORDS * mixed[filled], len(tables.heap)
     )
@@ -363,10 +364,11 @@ def _laid_out(
     if len(heap) > layout.PLACE_MASK:
         raise ContentError("the records take more room than the heap has")
     gained = np.append(0, (np.diff(fresh) - (end - begin)).cumsum())
-    places = _places(entries) + gained[changed.searchsorted(np.arange(len(entries)))]
+    # What lies behind a changed granule moves by what it and those before it gained.
+    places = _places(entries)
+    places += gained.repeat(np.diff(changed + 1, prepend=0, append=len(entries)))
     places[changed] = begin + gained[:-1] + place - fresh[:-1]
-    cells = entries & _CELLS
     cells[changed] = mask
-    held = cells | (places.astype(np.uint64) << np.uint64(layout.PLACE_SHIFT))
+    held = cells | (places.view(np.uint64) << np.uint64(layout.PLACE_SHIFT))
     held[(cells == 0) & ~mixed] = 0
     return {layout.HEAP: heap, layout.ENTRIES: entries >> _ROW_SHIFT << _ROW_SHIFT | held}
