@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,8 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     )
     single = override(79_000_000_005, reason="«сбой»")
     assert decode_overrides(encode_overrides([single, full])) == (full, single)
+    elsewhere = replace(full, expires=NOW.astimezone(timezone(timedelta(hours=3))))
+    assert encode_overrides([elsewhere]) == encode_overrides([full])  # always in UTC
     store = SnapshotStore(tmp_path, create=True)
     content = make_content(RECORDS, PIECES, ROUTES)
     with writing(store) as writer:

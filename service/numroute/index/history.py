@@ -83,7 +83,9 @@ class History:
         never = {
             place
             for place, (before, after) in enumerate(pairwise(events))
-            if before["event"] != FOUND_CURRENT == after["event"] and after["at"] < before["at"]
+            if before["event"] != FOUND_CURRENT
+            and after["event"] == FOUND_CURRENT
+            and after["at"] < before["at"]
         }
         return [
             Moment(at=entry["at"], snapshot=entry["snapshot"])

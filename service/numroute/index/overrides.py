@@ -75,7 +75,11 @@ class Override:
 def encode_overrides(overrides: Sequence[Override]) -> bytes:
     """Return the overrides as a JSON array of objects, UTF-8, without spaces."""
     rows = [
-        msgspec.to_builtins(each) | {"line_type": each.line_type.name}
+        msgspec.to_builtins(each)
+        | {
+            "line_type": each.line_type.name,
+            "expires": each.expires and each.expires.astimezone(UTC),
+        }
         for each in sorted(overrides, key=_outer_first)
     ]
     return msgspec.json.encode(rows)
