@@ -92,14 +92,16 @@ def test_refusals_of_unknown_clients_are_delayed(run_server, store, tmp_path) ->
         security=Security(tokens=path),
         before="from numroute.server import guard; guard.UNAUTHENTICATED_SECONDS = 60.0",
     )
-    call = server.channel.unary_unary("/numroute.v1.NumberRouting/Lookup")
-    for request, status in (
-        (b"", grpc.StatusCode.DEADLINE_EXCEEDED),
-        (bytes(5000), UNAUTHENTICATED),
-    ):
-        with pytest.raises(grpc.RpcError) as caught:
-            call(request, timeout=2)
-        assert caught.value.code() is status
+    look_up = server.channel.unary_unary("/numroute.v1.NumberRouting/Lookup")
+    watch = server.channel.unary_stream("/numroute.v1.NumberRouting/WatchSnapshots")
+    for ask in (look_up, lambda request, timeout: next(watch(request, timeout=timeout))):
+        for request, status in (
+            (b"", grpc.StatusCode.DEADLINE_EXCEEDED),
+            (bytes(5000), UNAUTHENTICATED),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                ask(request, timeout=2)
+            assert caught.value.code() is status
 
 
 def test_a_stream_needs_a_token_too(run_server, store, tmp_path) -> None:

@@ -1,7 +1,7 @@
 """The pipeline around every call: guards before it, a status for every error, guards after it.
 
-Guards are called in their order at the beginning and in the opposite order at the end. All of it
-runs on the event loop, so that a guard needs no lock and must not wait.
+Guards are called in their order at the beginning and in the opposite order for numbers and at the
+end. All of it runs on the event loop, so that a guard needs no lock and must not wait.
 """
 
 from __future__ import annotations

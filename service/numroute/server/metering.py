@@ -26,7 +26,7 @@ from numroute.server.metrics import Counts, Gauge, Report
 class Meter(Guard):
     """The first guard: counts every call, how it ended and why it was refused; and reports.
 
-    ``send`` takes the reports, with the state of the other parts of the worker of this number.
+    ``send`` takes the reports of worker number ``worker``, with the state of its other parts.
     """
 
     send: Callable[[Report], None]
