@@ -92,7 +92,7 @@ def normalising(material: Material, seconds: float) -> Sequence[Figure]:
     def by_library() -> list[int]:
         parsed = (phonenumbers.parse(text, "RU") for text in some)
         return [
-            each.country_code * 10**10 + each.national_number
+            int(f"{each.country_code}{each.national_number}")
             for each in parsed
             if phonenumbers.is_possible_number(each)
         ]

@@ -60,9 +60,13 @@ def test_a_column_that_is_not_there(route, write) -> None:
     assert "no column is named 'tel'; its columns are 'name', 'phone'" in err
 
 
-def test_ragged_rows_are_rejected_one_by_one(route, write) -> None:
-    """Rows with more or fewer cells are set aside by number; the others are routed."""
-    routed = route(write(rows_of() + "x\ny,79161112244,z,z\nq,79161112255\n"))
+@pytest.mark.parametrize("cell", [b"z", b"\xff"])
+@pytest.mark.parametrize("blank", [0, 50_000], ids=["last block", "block before"])
+def test_ragged_rows_are_rejected_one_by_one(route, write, cell: bytes, blank: int) -> None:
+    """Rows with more or fewer cells are set aside by number, whatever their bytes."""
+    ragged = b"x\ny,79161112244,z," + cell + b"\nq,79161112255\n"
+    text = rows_of().replace("x,", "Анна,").encode()
+    routed = route(write(text + ragged + b",\n" * blank))
     assert routed.reasons["RAGGED_ROW"] == 2
     assert routed.summary["steps"]["routed"] + routed.summary["steps"]["refused"] == 4
     rejects = routed.rows("rejects.csv")

@@ -13,6 +13,7 @@ account for each of them.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import re
 import sys
@@ -67,6 +68,9 @@ _SHORT_CELL: Final = 4
 
 _STATEMENT: Final = re.compile(rb'"?sep=(.)"?\r*\n', re.IGNORECASE)
 """Excel's first line that states the delimiter."""
+
+_Odd = list[tuple[int, int]]
+"""Places and widths of records that have more or fewer cells than the others."""
 
 
 class CsvText(ListReader):
@@ -197,13 +201,14 @@ class CsvText(ListReader):
             lines = _line_ends(data)
             # Rows of totals are among the last.
             if not is_last and (b"\r" not in data or data.count(b"\r") == data.count(b"\r\n")):
-                columns, _ = read_columns(data, self.delimiter, self._width, self.needed)
-                phones = columns[self.phones[0]]
-                # Each line is a record where no quote holds a line end.
-                if len(phones) == lines:
-                    damage = np.zeros(lines, np.uint8)
-                    damage[self._blank_lines(data, phones)] = Reject.EMPTY
-                    return self.block(columns, damage, lines)
+                with contextlib.suppress(pa.ArrowInvalid):  # odd records
+                    columns = read_columns(data, self.delimiter, self._width, self.needed)
+                    phones = columns[self.phones[0]]
+                    # Each line is a record where no quote holds a line end.
+                    if len(phones) == lines:
+                        damage = np.zeros(lines, np.uint8)
+                        damage[self._blank_lines(data, phones)] = Reject.EMPTY
+                        return self.block(columns, damage, lines)
             return self._settle(data, is_last=is_last)
         except pa.ArrowException:
             # pyarrow's own error would quote cells.
@@ -215,6 +220,8 @@ class CsvText(ListReader):
 
     def _settle(self, data: bytes, *, is_last: bool) -> Block:
         """Return the columns of records of which some are damaged, or the last ones."""
+        # pyarrow cannot set a record aside that is not UTF-8.
+        data = data.decode(errors="replace").encode()
         records = cut_records(data, self.delimiter, self._width)
         texts = [text or self._empty_record for text, _ in records]
         damage = np.array([Reject.BROKEN_QUOTES if t is None else 0 for t, _ in records], np.uint8)
@@ -222,20 +229,21 @@ class CsvText(ListReader):
             backwards = (cells_of(text, self.delimiter) for text in reversed(texts))
             for place in find_totals(backwards, self.options.region):
                 texts[-1 - place], damage[-1 - place] = self._empty_record, Reject.TOTAL_ROW
-        columns, ragged = self._columns(texts)
-        for place, width in ragged:
+        odd: _Odd = []
+        columns = self._columns(texts, odd)
+        for place, width in odd:
             texts[place], damage[place] = self._mended(texts[place], width)
-        if ragged:
-            columns, _ = self._columns(texts)
+        if odd:
+            columns = self._columns(texts)
         if len(columns[self.phones[0]]) != len(records):
             raise AssertionError("the records were not cut as pyarrow cuts them")
         is_blank = np.array(list(map(self._is_blank, texts)), np.bool_)
         damage[is_blank & (damage == 0)] = Reject.EMPTY
         return self.block(columns, damage, sum(count for _, count in records))
 
-    def _columns(self, texts: list[bytes]) -> tuple[dict[int, pa.Array], list[tuple[int, int]]]:
+    def _columns(self, texts: list[bytes], odd: _Odd | None = None) -> dict[int, pa.Array]:
         data = b"\n".join([*texts, b""])
-        return read_columns(data, self.delimiter, self._width, self.needed)
+        return read_columns(data, self.delimiter, self._width, self.needed, odd)
 
     @property
     def _empty_record(self) -> bytes:
@@ -329,15 +337,12 @@ def _sample_rows(records: list[tuple[bytes | None, int]], delimiter: str) -> lis
 
 
 def read_columns(
-    data: bytes, delimiter: str, width: int, needed: Sequence[int]
-) -> tuple[dict[int, pa.Array], list[tuple[int, int]]]:
-    """Return the needed columns by their places, and places and widths of odd records."""
-    ragged: list[tuple[int, int]] = []
+    data: bytes, delimiter: str, width: int, needed: Sequence[int], odd: _Odd | None = None
+) -> dict[int, pa.Array]:
+    """Return the needed columns by their places.
 
-    def set_aside(row: csv.InvalidRow) -> str:
-        ragged.append((row.number - 1, row.actual_columns))
-        return "skip"
-
+    Records of another width are left out and added to ``odd``; without it, they raise ArrowInvalid.
+    """
     names = [str(i) for i in needed]
     table = csv.read_csv(
         pa.BufferReader(data),
@@ -350,7 +355,7 @@ def read_columns(
             delimiter=delimiter,
             newlines_in_values=True,
             ignore_empty_lines=False,
-            invalid_row_handler=set_aside,
+            invalid_row_handler=None if odd is None else functools.partial(_set_aside, odd),
         ),
         convert_options=csv.ConvertOptions(
             include_columns=names,
@@ -358,8 +363,12 @@ def read_columns(
             check_utf8=False,
         ),
     )
-    texts = {place: decoded(table[str(place)].combine_chunks(), pa.string()) for place in needed}
-    return texts, ragged
+    return {place: decoded(table[str(place)].combine_chunks(), pa.string()) for place in needed}
+
+
+def _set_aside(odd: _Odd, row: csv.InvalidRow) -> str:
+    odd.append((row.number - 1, row.actual_columns))
+    return "skip"
 
 
 def last_record_end(data: bytes, size: int, delimiter: str, width: int) -> int:
