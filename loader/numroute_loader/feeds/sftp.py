@@ -83,6 +83,8 @@ class SftpSource:
         Raises HostKeyError, LoginRefusedError, FeedError or SettingError.
         """
         with asyncio.Runner() as self._runner:
+            # Steps left by a time-out or a signal end with errors that say nothing more.
+            self._runner.get_loop().set_exception_handler(lambda _loop, _context: None)
             with self._errors("cannot be reached"):
                 connection = self._connect()
             try:
@@ -163,10 +165,8 @@ class SftpSource:
 
         async def within() -> _Result:
             # A step that is cancelled closes what it opened, which a dead host does not answer
-            # either: the step is left to end, with whatever error, with the connection.
-            task = asyncio.ensure_future(step)
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            return await asyncio.wait_for(asyncio.shield(task), self.timeout_seconds)
+            # either: the step is left to end with the connection.
+            return await asyncio.wait_for(asyncio.shield(step), self.timeout_seconds)
 
         return self._runner.run(within())
 
