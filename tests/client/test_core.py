@@ -96,6 +96,13 @@ def test_routes_of_all_requests_are_joined() -> None:
     assert sorted(route.operator.code for route in answer.routes) == ["mA", "mB", "mC"]
 
 
+def test_the_answer_to_one_request_may_be_changed() -> None:
+    """Its array is the caller's own, no view of the response."""
+    answer = make_question(2, 2).whole_answer(columns("s", ["mA", "mB"], [1, 0]))
+    answer.route_index[0] = 0
+    assert answer.route_index.tolist() == [0, 0]
+
+
 def test_later_requests_name_the_first_answers_snapshot() -> None:
     """The first request takes any snapshot; once it is answered the others ask for the same."""
     for question, message in (
