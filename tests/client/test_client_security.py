@@ -284,8 +284,9 @@ def test_right_pem_files(kind, pem, tmp_path) -> None:
     numroute.Client("localhost:1", security=security).close()
 
 
-def test_a_new_token_is_taken_from_its_file(tmp_path) -> None:
+def test_a_new_token_is_taken_from_its_file(tmp_path, monkeypatch) -> None:
     """A token file is read again when it changes; while it is gone the last token is used."""
+    monkeypatch.setattr("numroute.client.security.TOKEN_CHECK_SECONDS", 0.0)
     path = private(tmp_path / "token", "first")
     metadata = ClientSecurity(token_file=path).token_metadata(loopback=True)
     assert metadata() == (("authorization", "Bearer first"),)

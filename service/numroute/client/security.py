@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ from numroute.files import Watched, read_setting_file
 
 Metadata: TypeAlias = "tuple[tuple[str, str], ...]"
 """The metadata of a call."""
+
+TOKEN_CHECK_SECONDS = 1.0
+"""How often a token file is checked: a new token is used this long after it was written."""
 
 AUTHORIZATION = "authorization"
 """The header that carries the token, ``Bearer TOKEN`` (RFC 6750, 2.1)."""
@@ -106,12 +110,16 @@ def _token_in(path: Path) -> Callable[[], Metadata]:
         return _header(read_setting_file(path, "the token").decode("ascii", "replace"), str(path))
 
     file, lock = Watched([path], read), threading.Lock()
+    check_at = time.monotonic() + TOKEN_CHECK_SECONDS
 
     def metadata() -> Metadata:
-        # While it cannot be read it is being replaced, or was removed by mistake: the last token
-        # may still be good.
+        nonlocal check_at
         with lock:  # or a thread that read the file earlier could put an old token back
-            file.poll(lambda _: None)
+            if time.monotonic() >= check_at:
+                check_at = time.monotonic() + TOKEN_CHECK_SECONDS
+                # While it cannot be read it is being replaced, or was removed by mistake: the last
+                # token may still be good.
+                file.poll(lambda _: None)
         return file.content
 
     return metadata
