@@ -53,7 +53,7 @@ Find = Callable[[int], tuple[int, int, int]]
 
 FEW_NUMBERS = 32
 """Up to this many numbers are looked up one by one: with more, numpy is faster. The compiled
-function is faster for two."""
+function is faster from two on."""
 
 FIELDS_NUMBERS, FIELDS_REST = 256, 64
 """Up to how many numbers all fields are found at once, if no more than the second have records."""
@@ -173,8 +173,8 @@ def find_fields(
 ) -> tuple[Rows, Rows, Index] | None:
     """Return rows, rows of the ranges and ranks (-1 for none) of a small batch.
 
-    None where finding them one field after the other is faster, ``rows_only`` if nobody needs the
-    others. The entries of most numbers say all three; the rest are looked up one by one.
+    None where finding them one field after the other is faster; with ``rows_only``, nobody needs
+    the last two. The entries of most numbers say all three; the rest are looked up one by one.
     """
     if len(numbers) <= (0 if rows_only and _compiled else FEW_NUMBERS):
         each = np.array([find(number) for number in numbers.tolist()], np.int64).reshape(-1, 3)

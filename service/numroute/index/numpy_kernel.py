@@ -1,10 +1,11 @@
-"""The lookup by whole-array operations of numpy: the base of all kernels, always there.
+"""Read the tables by whole-array operations of numpy: look batches up, list records in order.
 
-A batch is worked off in pieces so that temporaries stay in cache; nothing is done per number in
-Python. What is not in the tables falls on block 0, whose entries are zeros, and what has no record
-on word 0 of the heap, which is 0: there is no branch on a number.
+These lookups are the base of all kernels, always there. A batch is worked off in pieces so that
+temporaries stay in cache; nothing is done per number in Python. What is not in the tables falls on
+block 0, whose entries are zeros, and what has no record on word 0 of the heap, which is 0: there is
+no branch on a number.
 
-Comparing snapshots and applying increments list the records in the order of their numbers.
+Records are listed to compare snapshots and to apply increments; lookups never do it.
 """
 
 from __future__ import annotations
