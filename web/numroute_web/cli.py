@@ -109,8 +109,6 @@ def web(
 
     Clients are known by the tokens of --tokens, as in `numroute serve`. SIGTERM or Ctrl-C stops.
     """
-    from numroute.files import require_writable  # noqa: PLC0415 - only for --check
-    from numroute.server.check import check as checked  # noqa: PLC0415 - gRPC
     from numroute_web.app import run  # noqa: PLC0415 - slow to import
     from numroute_web.settings import WebSettings  # noqa: PLC0415
     from numroute_web.webhooks import Webhooks  # noqa: PLC0415
@@ -121,6 +119,9 @@ def web(
         )
     web_settings = WebSettings(list_bytes_max=list_megabytes << 20, security=security, **settings)
     if check:
+        from numroute.files import require_writable  # noqa: PLC0415 - only for --check
+        from numroute.server.check import check as checked  # noqa: PLC0415 - cryptography
+
         require_writable(web_settings.jobs)
         Webhooks.of_settings(web_settings.callback_hosts, web_settings.callback_secret)
         lists = f"{web_settings.jobs}, {web_settings.list_workers:,} at once"

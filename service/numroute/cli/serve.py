@@ -161,12 +161,13 @@ def serve(
     A newly published snapshot answers within a second. SIGTERM or Ctrl-C drains and stops, SIGHUP
     replaces the worker processes one by one without an interruption.
     """
-    from numroute.server.check import check as checked  # noqa: PLC0415 - gRPC
-    from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - likewise
-
     server = ServerSettings(worker_memory=worker_megabytes << 20, security=security, **settings)
     if not check:
+        from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - gRPC
+
         return run_service(server)
+    from numroute.server.check import check as checked  # noqa: PLC0415 - cryptography
+
     facts = checked(server) | {
         "reflection": "yes" if security.offers_reflection(server.host) else "no",
         "workers": f"{server.workers:,}, each replaced beyond {worker_megabytes:,} MiB",
