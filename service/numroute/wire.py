@@ -77,12 +77,13 @@ _KINDS: dict[Any, Any] = {kind.DESCRIPTOR: value for value, kind in MESSAGES.ite
 
 # A look-up takes a tenth of the time of the enum's own.
 INVALID_REASONS = {int(reason): reason for reason in model.InvalidReason}
+LINE_TYPES = {int(line_type): line_type for line_type in model.LineType}
 STATUSES = {int(status): status for status in model.Status}
 
 _ENUMS: dict[Any, Any] = {
     pb.InvalidReason.DESCRIPTOR: INVALID_REASONS,
     pb.LayerName.DESCRIPTOR: LAYER_NAMES,
-    pb.LineType.DESCRIPTOR: {int(line_type): line_type for line_type in model.LineType},
+    pb.LineType.DESCRIPTOR: LINE_TYPES,
     pb.Status.DESCRIPTOR: STATUSES,
 }
 
@@ -206,6 +207,12 @@ def message(value: Any) -> Any:  # noqa: ANN401 - of any of the pairs above
     """
     if value is None:
         return None
+    if isinstance(value, model.Operator):
+        return pb.Operator(
+            code=value.code, name=value.name, brand=value.brand, tax_number=value.tax_number
+        )
+    if isinstance(value, model.Route):
+        return _route_message(value)
     if isinstance(value, model.Answer):
         return _answer_message(value)
     kind = MESSAGES[type(value)]
@@ -227,11 +234,25 @@ def message(value: Any) -> Any:  # noqa: ANN401 - of any of the pairs above
     return kind(**fields)
 
 
+def _route_message(route: model.Route) -> pb.Route:
+    return pb.Route(
+        operator=message(route.operator),
+        mcc=route.mcc,
+        mnc=route.mnc,
+        registry_mnc=route.registry_mnc,
+        routing_number=route.routing_number,
+        region=pb.Region(code=route.region.code, name=route.region.name),
+        # The enums' values are the contract's; their types are not.
+        line_type=route.line_type,  # type: ignore[arg-type]
+        status=route.status,  # type: ignore[arg-type]
+        overridden=route.overridden,
+    )
+
+
 def _answer_message(answer: model.Answer) -> pb.LookupAnswer:
     return pb.LookupAnswer(
         input=answer.input,
         number=answer.number,
-        # The enums' values are the contract's; their types are not.
         status=answer.status,  # type: ignore[arg-type]
         invalid_reason=answer.invalid_reason,  # type: ignore[arg-type]
         route=None if answer.route is None else _row_route(answer.route),
@@ -253,6 +274,9 @@ def value(kind: type[ValueT], message: Any, **known: Any) -> ValueT:  # noqa: AN
 
     An enum value that this program does not know, from a newer service, raises KeyError.
     """
+    direct: Callable[[Any], ValueT] | None = _DIRECT.get(kind)
+    if direct is not None:
+        return direct(message)
     if kind is model.Explanation and message.HasField("route"):
         message.route.status = message.status
     elif kind is model.Layer:
@@ -269,6 +293,30 @@ def value(kind: type[ValueT], message: Any, **known: Any) -> ValueT:  # noqa: AN
         # What a message leaves out is zero or empty.
         known[name] = _read(message.DESCRIPTOR.fields_by_name[name], getattr(message, name))
     return kind(**known)
+
+
+def _operator_value(message: pb.Operator) -> model.Operator:
+    return model.Operator(
+        code=message.code, name=message.name, brand=message.brand, tax_number=message.tax_number
+    )
+
+
+def _route_value(message: pb.Route) -> model.Route:
+    return model.Route(
+        status=STATUSES[message.status],
+        operator=_operator_value(message.operator),
+        mcc=message.mcc,
+        mnc=message.mnc,
+        registry_mnc=message.registry_mnc,
+        routing_number=message.routing_number,
+        region=model.Region(code=message.region.code, name=message.region.name),
+        line_type=LINE_TYPES[message.line_type],
+        overridden=message.overridden,
+    )
+
+
+_DIRECT: dict[Any, Any] = {model.Operator: _operator_value, model.Route: _route_value}
+"""How the values are read of which an answer has thousands, in less than half of the time."""
 
 
 def _read(field: Any, content: Any) -> Any:  # noqa: ANN401 - likewise
