@@ -78,6 +78,7 @@ Rendered = list[tuple[int, pa.Array | pa.RecordBatch]]
 """A block's output: lines or rows, each time with their destination, ``REJECTED`` or the map's."""
 
 _MAPPED: Final = -2
+"""The destination of rows of the map from pseudonyms to numbers."""
 
 
 class OutputError(InputError):

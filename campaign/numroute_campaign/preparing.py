@@ -1,7 +1,7 @@
 """The first steps, which need no order: read numbers, reject texts, look up routes.
 
-Threads prepare blocks side by side; nothing is done per row in Python. Do-not-send lists come
-before: they are read like any list, every number of every phone column, and kept as a set.
+Threads prepare blocks side by side; nothing is done per row in Python. Do-not-send lists are read
+first, like any list: every number of every phone column goes into a set.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Decisions:
         policy: What decides.
         first: The first decision that leads to each destination (a group of output files).
         destination: int32[codes], places in ``first``, or ``REJECTED``.
-        decided: By code.
+        decided: The decision of each code.
         texts: By code what is said of its numbers, by the names of columns.
     """
 
@@ -96,7 +96,7 @@ class Sorted:
     """The rows of a block: routed ones by destination, rejected ones in the list's order.
 
     Attributes:
-        block: Has the other columns.
+        block: The prepared block, with the columns that are kept.
         row_id: uint64[n], the row's place in the whole list, counted from 1.
         number: uint64[n].
         code: int64[n], codes of ``Decisions``.

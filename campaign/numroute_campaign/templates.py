@@ -117,7 +117,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 CSV: Final = Template(columns={ROW_ID: ROW_ID}, delimiter=",")
-"""How everything is written that has no template."""
+"""How everything is written that has no template; of ``columns`` it only needs some."""
 
 
 def rows_text(columns: Sequence[pa.Array], template: Template = CSV) -> pa.Array:
@@ -232,7 +232,7 @@ class LineMaker:
         template, texts = self.template, pc.cast(numbers, pa.string())
         country_code = self._country.country_code
         if pa.types.is_string(numbers.type):
-            pass
+            pass  # pseudonyms
         elif template.number == "national" and country_code:
             national = pc.utf8_slice_codeunits(texts, len(country_code))
             prefixed = pc.binary_join_element_wise(template.number_prefix, national, "")

@@ -96,6 +96,6 @@ def _by_operator(rows: Iterable[Row[_BrandCells]]) -> Mapping[tuple[str, str], B
 
 
 def load_regions() -> Mapping[str, str]:
-    """Return the name of each region code; registries add codes that are not in it."""
+    """Return the name of each region code; registries have further codes."""
     rows = read_own_tables("_regions.csv", _RegionCells)
     return {row.cells.region_code: row.cells.name for row in rows}

@@ -26,7 +26,7 @@ from numroute_loader.reading.description import ParsedFile, Role
 from numroute_loader.registries import kind_of
 
 _UNUSUAL_SHARE = 0.05
-"""Up to this share of disagreeing routing numbers, agreement is usual in a registry."""
+"""A registry whose routing numbers disagree with region and MNC more often has another rule."""
 
 _EXAMPLES_PER_KIND = 2
 

@@ -294,13 +294,13 @@ def _built(
             else "",
         },
     )
-    counts = ("ported", "returned_home", "ranges", "range_numbers", "operators", "routes")
+    counted = ("ported", "returned_home", "ranges", "range_numbers", "operators", "routes")
     checked = Checked(
         files=files,
         as_of=as_of,
         new=content,
         counts={
-            **{name: getattr(report, name) for name in counts},
+            **{name: getattr(report, name) for name in counted},
             **({RANGE_HOLDERS: facts.range_holders.changed} if facts.range_holders else {}),
         },
         base_id=facts.current.snapshot_id if facts.current is not None else "",

@@ -20,7 +20,7 @@ from numroute.cli.serve import (
 from numroute.server.limits import WORKERS_MAX
 from numroute.server.settings import Security
 
-LIST_MEGABYTES_MAX: Final = 1 << 20
+LIST_MEBIBYTES_MAX: Final = 1 << 20
 
 
 @click.command(cls=Daemon)
@@ -58,9 +58,9 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
 @setting(
     "--list-size",
     "The largest list that is taken.",
-    "list_megabytes",
+    "list_mebibytes",
     prefix="WEB_",
-    type=click.IntRange(1, LIST_MEGABYTES_MAX),
+    type=click.IntRange(1, LIST_MEBIBYTES_MAX),
     default=1024,
     metavar="MIB",
 )
@@ -99,7 +99,7 @@ LIST_MEGABYTES_MAX: Final = 1 << 20
 @json_option
 def web(
     *,
-    list_megabytes: int,
+    list_mebibytes: int,
     security: Security,
     check: bool,
     as_json: bool,
@@ -117,7 +117,7 @@ def web(
         raise click.UsageError(
             "--tls-client-ca is for numroute serve: give --tokens, over HTTP tokens decide"
         )
-    web_settings = WebSettings(list_bytes_max=list_megabytes << 20, security=security, **settings)
+    web_settings = WebSettings(list_bytes_max=list_mebibytes << 20, security=security, **settings)
     if check:
         from numroute.files import require_writable  # noqa: PLC0415 - only for --check
         from numroute.server.check import check as checked  # noqa: PLC0415 - cryptography

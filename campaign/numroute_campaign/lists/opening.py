@@ -23,7 +23,7 @@ from numroute_campaign.lists.files import Form, ListFile, ReadOptions
 from numroute_campaign.lists.spreadsheet import Spreadsheet
 
 _READERS: Final[dict[Form, type[ListReader]]] = {Form.CSV: CsvText, Form.SPREADSHEET: Spreadsheet}
-"""Of the forms that Arrow does not read."""
+"""The readers of forms other than Parquet and Arrow."""
 
 
 def open_list(

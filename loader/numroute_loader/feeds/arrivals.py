@@ -32,7 +32,7 @@ FUTURE_MAX = timedelta(days=1)
 
 SIZE_RATIO_MAX = 20
 SIZE_BYTES_MIN = 64 << 20
-"""A file of more bytes, and more times as large as the last of its kind, is not fetched."""
+"""A file larger than this, and so many times as large as the last of its kind, is not fetched."""
 
 FREE_BYTES_MIN = 1 << 20
 """Free space that a download leaves on the spool's disk: the health record must be writable."""

@@ -217,7 +217,10 @@ class Watcher(Feed):
         return input_files(self.plan)
 
     def _compare(self, dump: str, checked: Checked, *, published: bool) -> None:
-        """Record how a full dump differs from what increments made; in history, if that is all."""
+        """Record how a full dump differs from what increments made.
+
+        A publication's record in the history says it already.
+        """
         (finding,) = (each for each in checked.findings if each.check == "drift")
         told = {"dump": dump, "outcome": finding.outcome.value, "message": finding.message}
         if not published:

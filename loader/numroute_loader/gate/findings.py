@@ -73,7 +73,7 @@ class Drift(Changes):
 class Evidence:
     """All facts about a new snapshot; one that is None was not gathered.
 
-    ``ported``: numbers with a record, ``by_operator``: the same by operator code, ``ported_at``:
+    ``ported``: numbers with a record, ``by_operator``: the same by operator, ``ported_at``:
     when the new records were ported, in seconds since the epoch, 0 where that is unknown.
     ``ranges``, ``range_numbers``: the numbering plan's. ``unknown_operators``: those that the
     operator table lacks. ``where``: by check, the first place in the files, in words.

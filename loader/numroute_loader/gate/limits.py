@@ -13,8 +13,8 @@ from numroute.errors import InputError, SettingError
 from numroute_loader.commented_csv import read_text
 
 DAYS_MAX = 10
-"""Limits per day are multiplied by the days since the current snapshot, up to this many: after a
-long gap the gate would let everything through."""
+"""Limits per day are multiplied by the days since the current snapshot, up to this many: otherwise
+the gate would let everything through after a long gap."""
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -24,7 +24,7 @@ _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:
-    """The limits of the checks by name: counts, shares or hours.
+    """The limits of the checks by name: counts, shares, minutes or hours.
 
     Their values and meanings are in the registry's file of limits.
     """

@@ -1,1 +1,1 @@
-"""Reading registry files: recognising, unpacking, parsing and diagnosing. It knows no country."""
+"""Reading registry files: unpacking, parsing and diagnosing. It knows no country."""

@@ -76,15 +76,15 @@ def _cast(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, NDArray[np.boo
 
     pyarrow does not say which cell it cannot parse, so the column is halved until it shows.
     """
-    good = np.zeros(len(column), np.bool_)
+    none = np.zeros(len(column), np.bool_)
     if column.type == kind:
-        return column, good
+        return column, none
     try:
         filled = pc.if_else(pc.equal(column, b""), pa.scalar(None, TEXT_TYPE), column)
-        return filled.cast(pa.string()).cast(kind), good
+        return filled.cast(pa.string()).cast(kind), none
     except pa.ArrowInvalid:
         if len(column) == 1:
-            return pa.nulls(1, kind), ~good
+            return pa.nulls(1, kind), ~none
     half = len(column) // 2
     first, first_bad = _cast(column[:half], kind)
     second, second_bad = _cast(column[half:], kind)
@@ -136,9 +136,9 @@ def combined(columns: Sequence[Codes]) -> Codes:
 class Rows(NamedTuple):
     """The good rows of a ``block``, and the faults of the others.
 
-    ``columns``: of ``number`` and ``last`` whole E.164 numbers, of ``time`` seconds since 1970 UTC,
-    ``order_id``, and of ``home`` whether the number is back with its range holder. ``codes``: of
-    ``route`` and ``donor``. What a file does not have is missing.
+    ``columns`` by name: ``number`` and ``last`` are whole E.164 numbers, ``time`` seconds since
+    1970 UTC, ``home`` says whether a number is back with its range holder; and ``order_id``.
+    ``codes``: those of ``route`` and ``donor``. What a file does not have is missing.
     """
 
     block: Block

@@ -1,9 +1,9 @@
-"""A comma-separated file as a stream of blocks of whole lines, parsed side by side, in order.
+"""A delimited file as a stream of blocks of whole lines, each to be parsed by itself.
 
 pyarrow's own streaming reader parses one block after another on one core, and leaves that core idle
-while the caller works. Here the file is cut at line ends into blocks, each block is parsed whole by
-one of a few threads (pyarrow and numpy release the interpreter's lock), and the results come back
-in the order of the file. Memory holds a few blocks, whatever the size of the file.
+while the caller works. Here the file is cut at line ends into blocks, which the caller parses in a
+few threads (pyarrow and numpy release the interpreter's lock). Memory holds a few blocks, whatever
+the size of the file.
 """
 
 from __future__ import annotations

@@ -267,7 +267,7 @@ class TextColumn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RecordLayout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rows of codes, of a number or a range (``last``) too: every kind of file.
+    """How the rows of a file are read: codes and, except in operator tables, a number or a range.
 
     ``texts``: the columns of codes; those that fill a field of a RouteKey, the operator first, say
     where a number is served. In an increment without such columns every row is a return. ``donor``

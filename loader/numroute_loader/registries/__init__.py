@@ -1,4 +1,4 @@
-"""The registries that can be read, and which file is whose. What is peculiar to one is its own.
+"""The registries that can be read, and which file is whose.
 
 A file is recognised by its name and its first line, which must agree.
 """

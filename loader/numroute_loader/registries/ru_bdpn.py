@@ -59,7 +59,7 @@ _TABLE = msgspec.toml.decode(
 
 
 def _kinds() -> list[_Kind]:
-    """Return the kinds of the table, with what their layouts have in common."""
+    """Complete the layouts of the table by what they have in common; return its kinds."""
     for kind in _TABLE["kinds"]:
         layout = kind["layout"]
         for column in layout["texts"]:

@@ -282,12 +282,12 @@ def _decoded(path: Path, raw: bytes) -> tuple[bytes, Sequence[str], list[str]]:
     if len(raw) > PLAN_BYTES_MAX:
         reason = f"longer than {PLAN_BYTES_MAX} bytes, which no numbering plan is"
         raise InputError(path, reason, hint=_FROM_PUBLISHER)
-    data = raw.removeprefix(BYTE_ORDER_MARK)
+    is_marked, data = raw.startswith(BYTE_ORDER_MARK), raw.removeprefix(BYTE_ORDER_MARK)
     lost = data.find("\N{REPLACEMENT CHARACTER}".encode())
     if lost >= 0:
         reason = "letters were lost when this copy was converted (U+FFFD)"
         raise InputError(path, reason, line=_line(data, lost), hint=_FROM_PUBLISHER)
-    data = _unquoted(_as_utf8(path, data, marked=data is not raw))
+    data = _unquoted(_as_utf8(path, data, marked=is_marked))
     first_line, _, rest = data.partition(b"\n")
     if _is_plan_row(first_line.decode()):
         return data, _SIX, []

@@ -26,7 +26,7 @@ from numroute.cli.options import (
 from numroute.server.limits import WORKER_MEMORY_MIN, WORKERS_MAX
 from numroute.server.settings import Security, ServerSettings, TlsFiles
 
-WORKER_MEGABYTES_MAX = 1 << 20
+WORKER_MEBIBYTES_MAX = 1 << 20
 HOURS_MAX = 1_000_000
 
 
@@ -129,8 +129,8 @@ def security_options(*more: Command, http: bool = False) -> Callable[[Command], 
 @setting(
     "--worker-memory",
     "Replace a worker that has taken more memory than this, the index not counted.",
-    "worker_megabytes",
-    type=click.IntRange(WORKER_MEMORY_MIN >> 20, WORKER_MEGABYTES_MAX),
+    "worker_mebibytes",
+    type=click.IntRange(WORKER_MEMORY_MIN >> 20, WORKER_MEBIBYTES_MAX),
     default=2048,
     metavar="MIB",
 )
@@ -150,7 +150,7 @@ def security_options(*more: Command, http: bool = False) -> Callable[[Command], 
 @json_option
 def serve(
     *,
-    worker_megabytes: int,
+    worker_mebibytes: int,
     security: Security,
     check: bool,
     as_json: bool,
@@ -161,16 +161,16 @@ def serve(
     A newly published snapshot answers within a second. SIGTERM or Ctrl-C drains and stops, SIGHUP
     replaces the worker processes one by one without an interruption.
     """
-    server = ServerSettings(worker_memory=worker_megabytes << 20, security=security, **settings)
+    server = ServerSettings(worker_memory=worker_mebibytes << 20, security=security, **settings)
     if not check:
-        from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - gRPC
+        from numroute.server.supervisor import serve as run_service  # noqa: PLC0415 - loads gRPC
 
         return run_service(server)
-    from numroute.server.check import check as checked  # noqa: PLC0415 - cryptography
+    from numroute.server.check import check as checked  # noqa: PLC0415 - loads cryptography
 
     facts = checked(server) | {
         "reflection": "yes" if security.offers_reflection(server.host) else "no",
-        "workers": f"{server.workers:,}, each replaced beyond {worker_megabytes:,} MiB",
+        "workers": f"{server.workers:,}, each replaced beyond {worker_mebibytes:,} MiB",
         "metrics": server.metrics or "none",
     }
     show(facts, facts.items(), as_json=as_json)

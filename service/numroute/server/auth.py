@@ -31,7 +31,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "A name has at most 64 letters, digits, dots, dashes and underscores"
 
 LINES_VARIABLE = "NUMROUTE_TOKEN_LINES"
-"""The name by which errors call the text that is in no file."""
+"""The environment variable that holds tokens instead of a file; errors name it."""
 
 AUTHORIZATION = "authorization"
 SCHEME = "bearer "
@@ -60,8 +60,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Client(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client that may ask, within its limits in numbers; None is no limit.
 
-    ``certificates`` are the certificate names that stand for it. ``rate`` is a second's, in the
-    long run; ``burst`` holds at once after a pause; ``daily`` from midnight to midnight UTC.
+    ``certificates`` are the certificate names that stand for it. ``rate``: a second on average,
+    ``burst``: at once after a pause, ``daily``: from midnight to midnight UTC.
     """
 
     tokens: tuple[Token, ...] = ()
@@ -131,7 +131,7 @@ class Authentication(Guard):
     _clients: Watched[ClientTable]
     _security: Security
     _log: FilteringBoundLogger
-    # The reasons and hosts that were logged since a time.
+    # The reasons and hosts that have been logged since ``_logged_since``.
     _logged: set[tuple[str, str]] = field(default_factory=set, init=False)
     _logged_since: float = field(default=0.0, init=False)
 

@@ -21,7 +21,7 @@ NUMBERS_UNDER_WAY_MAX = 4_000_000
 about a fifth of a second. Clients that have some under way share them equally."""
 
 NUMBERS_UNDER_WAY_HARD_MAX = 2 * NUMBERS_UNDER_WAY_MAX
-"""The same where shares were given before other clients came."""
+"""With what clients took before others came: those get their share at once."""
 
 NUMBERS_PER_SECOND = 20_000_000
 """A low estimate of what a process looks up, for the hint when to ask again."""

@@ -204,7 +204,7 @@ class Follower:
             await self._take_over(opened)
 
     def _open_other(self) -> View | None:
-        # An error: nothing has been published, or somebody is at work.
+        # An error says that nothing has been published, or that the store is being written.
         with contextlib.suppress(NumrouteError):
             opened = self.store.open_last({self.store.current_id(), *self._damaged})
             return None if opened is None else self._view(opened)

@@ -1,4 +1,4 @@
-"""The service's limits: every one has a name, and this is the one place for them.
+"""The limits that hold for a whole service or a call; what belongs to one part stands there.
 
 Some are kept by gRPC before our own code runs (``GRPC_OPTIONS``), the others by the service.
 """
@@ -49,7 +49,7 @@ CLIENT_PING_SECONDS_MIN = 5
 only watch snapshots or health, with ``too_many_pings``."""
 
 GRPC_OPTIONS: tuple[tuple[str, int], ...] = (
-    # gRPC's own default, named because limits have names.
+    # gRPC's own default.
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     # Further connections of a process are closed at once.
     ("grpc.max_allowed_incoming_connections", 10_000),

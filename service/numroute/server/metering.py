@@ -24,8 +24,9 @@ from numroute.server.metrics import Counts, Gauge, Report
 
 @dataclass(eq=False, kw_only=True)
 class Meter(Guard):
-    """The first guard: counts every call, how it ended and why it was refused; and reports.
+    """Counts every call, how it ended and why it was refused; and reports.
 
+    It stands around the guards that refuse.
     ``send`` takes the reports of worker number ``worker``, with the state of its other parts.
     """
 

@@ -1,9 +1,9 @@
 """Every metric of the service, and the counts behind them.
 
 A metric is declared here with its meaning; docs/reference/metrics.toml says what an operator can do
-about it, and the reference page is generated from both. A worker counts into one flat table and
-reports it to the supervisor once a second (``Report``). The supervisor adds the tables up, and logs
-the counts of each client (``audit``).
+about it, and the reference page is generated from both. A worker counts into one flat table, its
+answers into ``view.AnswerCounts``, and reports both to the supervisor once a second (``Report``).
+The supervisor adds them up, and logs the counts of each client (``audit``).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SILENT = "it has been silent for too long"
 """Why a stuck worker is not ready."""
 
 AUDIT_SECONDS = 3_600.0
-"""The length of a period; the last one ends with the service."""
+"""How long an audit period is; the last one ends with the service."""
 
 SUM = "sum"
 """The last part of the key of a distribution's sum; of others it is a bucket's place."""

@@ -94,7 +94,7 @@ class NumberRouting:
         number = only_number(request)
         if number is not None:
             with self._follower.current() as view:
-                # A question that cannot be answered costs nothing.
+                # After all that may refuse it: a question that is not answered costs no quota.
                 call.ask(1)
                 return view.answer_one(number)
         numbers, options = wire.bulk_request_parts(request)
@@ -126,7 +126,7 @@ class NumberRouting:
         _check_limit(len(texts), NUMBERS_PER_LOOKUP_MAX)
         with await self._view(message) as view:
             self._check_snapshot(view, message.snapshot_id)
-            # A question that cannot be answered costs nothing.
+            # After all that may refuse it: a question that is not answered costs no quota.
             call.ask(len(texts))
             ref = view.ref()
             response = pb.LookupResponse(snapshot=wire.message(ref))
