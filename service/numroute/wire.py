@@ -274,9 +274,9 @@ def value(kind: type[ValueT], message: Any, **known: Any) -> ValueT:  # noqa: AN
 
     An enum value that this program does not know, from a newer service, raises KeyError.
     """
-    direct: Callable[[Any], ValueT] | None = _DIRECT.get(kind)
+    direct: Callable[..., ValueT] | None = _DIRECT.get(kind)
     if direct is not None:
-        return direct(message)
+        return direct(message, **known)
     if kind is model.Explanation and message.HasField("route"):
         message.route.status = message.status
     elif kind is model.Layer:
@@ -301,9 +301,9 @@ def _operator_value(message: pb.Operator) -> model.Operator:
     )
 
 
-def _route_value(message: pb.Route) -> model.Route:
+def _route_value(message: pb.Route, status: model.Status | None = None) -> model.Route:
     return model.Route(
-        status=STATUSES[message.status],
+        status=STATUSES[message.status] if status is None else status,
         operator=_operator_value(message.operator),
         mcc=message.mcc,
         mnc=message.mnc,
