@@ -83,6 +83,16 @@ def test_an_unclosed_quote_loses_only_its_own_row(route, write) -> None:
     assert [row["row_id"] for row in rejects if row["reason"] == "BROKEN_QUOTES"] == ["3", "5"]
 
 
+@pytest.mark.parametrize("sound", ['"y, z",79161112244', '"y",79161112244', 'y,"79161112244"'])
+def test_a_quote_that_the_next_row_would_close_loses_only_its_own(route, write, sound) -> None:
+    """A whole record whose own quotes stand behind an open one is a record."""
+    text = rows_of().replace("x,79161112233", f'"x,79161112233\n{sound}')
+    routed = route(write(text))
+    assert routed.summary["steps"]["rows"] == 4
+    assert routed.reasons["BROKEN_QUOTES"] == 1
+    assert "79161112244" in {row["number"] for row in routed.routed()}
+
+
 def test_a_quoted_cell_of_several_lines_is_one_row(route, write) -> None:
     """Line ends within quotes belong to the cell, doubled quotes too."""
     text = rows_of() + '"first\nsecond ""x""\nthird",79161112244\ny,79161112255\n'

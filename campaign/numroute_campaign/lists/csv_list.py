@@ -283,12 +283,14 @@ def cut_records(
     """Cut a text into records, each with its count of lines; None for one with an open quote.
 
     A line inside a quote that looks like a whole record shows that the quote was a slip: the
-    records behind it are not lost with it. ``width``: how many cells a record has, if known.
+    records behind it are not lost with it. So does a whole record that would close the quote in its
+    middle. ``width``: how many cells a record has, if known.
     """
     if b"\r" in data:
         data = _LONELY_RETURN.sub(b" ", data.replace(b"\r\r\n", b"\n")).replace(b"\r\n", b"\n")
     lines = data.removesuffix(b"\n").split(b"\n") if data else []
     is_closed, mark = _closed_record(delimiter).fullmatch, delimiter.encode()
+    is_clean = _closed_record(delimiter, is_clean=True).fullmatch
     records: list[tuple[bytes | None, int]] = []
     first = 0
     while first < len(lines):
@@ -300,7 +302,9 @@ def cut_records(
             for more, line in enumerate(lines[first + 1 : first + CELL_LINES_MAX], 2):
                 joined += b"\n" + line
                 if is_closed(joined):
-                    text, count = joined, more
+                    is_record = is_clean(line) and len(cells_of(line, delimiter)) == marks + 1
+                    if is_clean(joined) or not is_record:
+                        text, count = joined, more
                     break
                 if line.count(mark) == marks and is_closed(line):
                     break
@@ -310,11 +314,12 @@ def cut_records(
 
 
 @functools.cache
-def _closed_record(delimiter: str) -> re.Pattern[bytes]:
-    """Return what a record matches whose quotes are closed."""
+def _closed_record(delimiter: str, *, is_clean: bool = False) -> re.Pattern[bytes]:
+    """Return what a record matches whose quotes are closed; if clean, only spaces stand behind."""
     mark = re.escape(delimiter.encode())
-    behind = b"[^" + mark + b"]*+"
-    cell = b'(?:"(?:[^"]++|"")*+"' + behind + b'|(?!")' + behind + b")"
+    rest = b"[^" + mark + b"]*+"
+    behind = b" *+" if is_clean else rest
+    cell = b'(?:"(?:[^"]++|"")*+"' + behind + b'|(?!")' + rest + b")"
     return re.compile(cell + b"(?:" + mark + cell + b")*+")
 
 
