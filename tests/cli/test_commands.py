@@ -366,6 +366,17 @@ def test_the_installed_commands_start(program: str) -> None:
     assert "Usage: " + program in done.stdout
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_streams_are_empty_ones(store: Path, closed: str) -> None:
+    """A daemon's children may have no standard streams."""
+    path = Path(sys.executable).with_name("numroute")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" lookup - --store "$1" {closed}', path, store],
+        input=b"", capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_the_loader_without_its_extra_says_what_to_install() -> None:
     """Where pyarrow is missing, numroute-load names the extra instead of failing in an import."""
     code = "import sys; sys.modules['pyarrow'] = None; from numroute_loader.cli import main; main()"

@@ -134,10 +134,18 @@ def _warn_of_unknown_variables(*, as_log: bool) -> None:
             click.echo(f"warning: the variable {name} is no setting{hint}", err=True)
 
 
+def _open_streams() -> None:
+    """Open the standard streams that whoever started the program has closed: nothing is in them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - open until the end
+
+
 def run(group: LazyGroup, program: str) -> int:
     """Run a command line and return the exit status; an error becomes a message, not a trace."""
     # gRPC would log to standard error beside us, and say less; set the variable to see it.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a Cyrillic name shows question marks instead of failing.
         if isinstance(stream, io.TextIOWrapper):
