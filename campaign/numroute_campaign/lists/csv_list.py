@@ -302,8 +302,9 @@ def cut_records(
             for more, line in enumerate(lines[first + 1 : first + CELL_LINES_MAX], 2):
                 joined += b"\n" + line
                 if is_closed(joined):
-                    is_record = is_clean(line) and len(cells_of(line, delimiter)) == marks + 1
-                    if is_clean(joined) or not is_record:
+                    if is_clean(joined) or not (
+                        is_clean(line) and len(cells_of(line, delimiter)) == marks + 1
+                    ):
                         text, count = joined, more
                     break
                 if line.count(mark) == marks and is_closed(line):
