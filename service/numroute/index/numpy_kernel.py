@@ -116,7 +116,7 @@ class Tables:
         """How many records each granule has: the last of its cells says how many lie before it."""
         used = self.entries & _CELLS
         filled = used.nonzero()[0]
-        place = ((self.entries[filled] >> _PLACE_SHIFT) & _PLACE).view(np.int64)
+        place = places_of_entries(self.entries[filled])
         last = self.heap[place + np.bitwise_count(used[filled]) - 1]
         records = np.zeros(len(used), np.int64)
         records[filled] = (last >> _RANK) + np.bitwise_count(last & _MEMBERS)
@@ -350,7 +350,7 @@ def all_records(tables: Tables) -> tuple[Words, Rows]:
 
 
 def edges(tables: Tables) -> Words:
-    """Return numbers between which lie so many blocks as are listed together."""
+    """Return numbers that cut the blocks into runs that are listed together."""
     return tables.blocks[_BLOCKS_AT_ONCE::_BLOCKS_AT_ONCE].astype(np.uint64) << _BLOCK
 
 
@@ -375,7 +375,7 @@ def decode(tables: Tables, index: Index) -> tuple[Words, Rows]:
     places = _set_bits(used)
     of_cell, cell = places >> 6, places & 63
     cells = np.bitwise_count(used).astype(np.int64)
-    place = ((entry >> _PLACE_SHIFT) & _PLACE).astype(np.int64)
+    place = places_of_entries(entry)
     words = tables.heap[(place - (cells.cumsum() - cells))[of_cell] + np.arange(len(of_cell))]
     places = _set_bits(words & _MEMBERS)
     at, bit = places >> 6, places & 63
@@ -386,6 +386,11 @@ def decode(tables: Tables, index: Index) -> tuple[Words, Rows]:
     code = tables.codes[codes[granule] + np.arange(len(granule))]
     start = tables.dictionary_start[index[granule] >> tables.group_shift]
     return numbers.view(np.uint64), tables.dictionary[start + code]
+
+
+def places_of_entries(entries: Words) -> Index:
+    """Return the place in the heap that each entry holds, in words."""
+    return ((entries >> _PLACE_SHIFT) & _PLACE).view(np.int64)
 
 
 def _set_bits(words: Words) -> Index:

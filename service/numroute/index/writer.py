@@ -37,7 +37,6 @@ from numroute.index.overrides import Override, check_overrides, encode_overrides
 from numroute.index.snapshot import Snapshot
 from numroute.model import NUMBER_MAX, Status
 
-_PLACES = np.uint64(layout.PLACE_MASK << layout.PLACE_SHIFT)
 _CELLS = np.uint64(layout.CELL_MASK)
 _ROW_SHIFT = np.uint64(layout.ROW_SHIFT)
 
@@ -247,7 +246,7 @@ def _reencoded(
     starts = tables.dictionary_start.copy()
     starts[groups] = start
     mixed = tables.entries[entries] >> _ROW_SHIFT == layout.MIXED
-    place = _places(tables.entries[entries[mixed]])
+    place = numpy_kernel.places_of_entries(tables.entries[entries[mixed]])
     strips = tables.strips[
         ((place - layout.STRIP_WORDS) * 4)[:, None] + np.arange(layout.STRIPS_PER_GRANULE)
     ]
@@ -326,10 +325,6 @@ def _known_codes(tables: Tables, group: Index, rows: Rows) -> tuple[Codes, NDArr
     return (places % layout.CODES).astype(np.uint8), keys.take(places) == wanted
 
 
-def _places(entries: Words) -> Index:
-    return ((entries & _PLACES) >> np.uint64(layout.PLACE_SHIFT)).astype(np.int64)
-
-
 def _spliced(
     old: NDArray[Any], begin: Index, end: Index, fresh: NDArray[Any], edges: Index
 ) -> NDArray[Any]:
@@ -355,7 +350,8 @@ def _laid_out(
     cells = entries & _CELLS
     filled = np.flatnonzero(mixed | (cells != 0))
     edges = np.append(
-        _places(entries[filled]) - layout.STRIP_WORDS * mixed[filled], len(tables.heap)
+        numpy_kernel.places_of_entries(entries[filled]) - layout.STRIP_WORDS * mixed[filled],
+        len(tables.heap),
     )
     at = filled.searchsorted(changed)
     begin, end = edges[at], edges[at + (np.append(filled, -1)[at] == changed)]
@@ -365,7 +361,7 @@ def _laid_out(
         raise ContentError("the records take more room than the heap has")
     gained = np.append(0, (np.diff(fresh) - (end - begin)).cumsum())
     # What lies behind a changed granule moves by what it and those before it gained.
-    places = _places(entries)
+    places = numpy_kernel.places_of_entries(entries)
     places += gained.repeat(np.diff(changed + 1, prepend=0, append=len(entries)))
     places[changed] = begin + gained[:-1] + place - fresh[:-1]
     cells[changed] = mask
